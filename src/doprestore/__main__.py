@@ -1,0 +1,3 @@
+from doprestore.cli import main
+
+main()

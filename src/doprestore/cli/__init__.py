@@ -1,0 +1,76 @@
+"""The command line: the only place with Click, tqdm, echo and exit codes. One short file a command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from doprestore._version import __version__
+from doprestore.errors import DoprestoreError, UsageError
+
+# name -> (module, help line); the module is imported when the command runs or its --help is asked for.
+COMMANDS = {
+    "image": ("doprestore.cli.image", "Restore a damaged picture."),
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        return import_module(COMMANDS[name][0]).command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="doprestore")
+def cli() -> None:
+    """Repair pictures and matrices damaged by sparse, gross errors.
+
+    No training data, no noise model, no rank, no tuning.
+    """
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 usage, 130 interrupted, 143 terminated."""
+    sys.exit(run(args))
+
+
+def run(args: list[str] | None = None) -> int:
+    """Run the command line and return the exit code; every error is one line on stderr."""
+    try:
+        code = cli.main(args, prog_name="doprestore", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "doprestore"
+        return _fail(f"{error.format_message().rstrip('.')} (see: {command} --help)", 2)
+    except click.ClickException as error:
+        return _fail(error.format_message(), 1)
+    except UsageError as error:
+        return _fail(str(error), 2)
+    except DoprestoreError as error:
+        return _fail(str(error), 1)
+    except (KeyboardInterrupt, click.Abort):
+        return _fail("interrupted", 130)
+    except MemoryError:
+        return _fail("out of memory; close other programs or give a smaller input", 1)
+    except BrokenPipeError:
+        # The reader of stdout went away (`| head`): not our failure, and nothing can be printed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _fail(message: str, code: int) -> int:
+    line = " ".join(message.split())
+    click.echo(f"doprestore: error: {line}", err=True)
+    return code

@@ -1,0 +1,65 @@
+"""φ(θ): the skip-connected U-Net of the deep image prior, the image model of eq. (9).
+
+References:
+  Ulyanov, Vedaldi, Lempitsky, "Deep Image Prior", CVPR 2018 (the architecture);
+  You, Zhu, Qu, Ma, NeurIPS 2020, section 4.2 (width 128 in every layer).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+SCALES = 5
+SKIP_CHANNELS = 4
+INPUT_CHANNELS = 32
+STRIDE = 2**SCALES  # sides must be multiples of this
+MIN_SIDE = 2 * STRIDE  # a 32-pixel side leaves 1x1 at the bottom, where reflection padding fails
+
+
+def _block(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    """Convolution -> batch norm -> LeakyReLU, at PyTorch's default (Kaiming-uniform) initialisation."""
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, padding_mode="reflect")
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2, inplace=True))
+
+
+class Scale(nn.Module):
+    """One scale of the U-Net: halve, recurse into ``inner``, double, join the skip branch.
+
+    (N, inputs, H, W) -> (N, width, H, W).
+    """
+
+    def __init__(self, inputs: int, width: int, inner: nn.Module | None):
+        super().__init__()
+        self.skip = _block(inputs, SKIP_CHANNELS, 1)
+        self.down = nn.Sequential(_block(inputs, width, 3, stride=2), _block(width, width, 3))
+        self.inner = inner
+        self.norm = nn.BatchNorm2d(SKIP_CHANNELS + width)
+        self.up = nn.Sequential(_block(SKIP_CHANNELS + width, width, 3), _block(width, width, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        deep = self.down(x)  # (N, width, H/2, W/2)
+        if self.inner is not None:
+            deep = self.inner(deep)  # (N, width, H/2, W/2)
+        deep = nn.functional.interpolate(deep, scale_factor=2, mode="bilinear")  # (N, width, H, W)
+        joined = torch.cat([self.skip(x), deep], dim=1)  # (N, 4 + width, H, W)
+        return self.up(self.norm(joined))  # (N, width, H, W)
+
+
+class UNet(nn.Module):
+    """φ(θ): a fixed random input of shape (1, 32, H, W) -> a picture (1, C, H, W) in (0, 1).
+
+    H and W must be multiples of 32 and at least 64. Batch norm always uses the statistics of
+    the current input, as in the published code: there is only one picture.
+    """
+
+    def __init__(self, channels: int, width: int):
+        super().__init__()
+        body: nn.Module | None = None
+        for scale in reversed(range(SCALES)):
+            body = Scale(INPUT_CHANNELS if scale == 0 else width, width, body)
+        self.body = body
+        self.head = nn.Conv2d(width, channels, 1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.sigmoid(self.head(self.body(z)))
