@@ -1,0 +1,68 @@
+"""The log of a run: one row per reported step, readable while the run goes on."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from doprestore.errors import OutputError, UsageError
+from doprestore.io.files import check_output
+
+COLUMNS = ("step", "loss", "psnr", "outlier_share", "seconds")
+
+
+class LogWriter:
+    """Write rows to ``path``, as CSV or as JSON lines by its extension (.csv, .jsonl).
+
+    Constructing it checks the name and the folder; entering it starts the file (an old one is replaced
+    only then), and every row is on disk when :meth:`write` returns. Keys outside ``columns`` are
+    an error; missing or None values are an empty field or null. Raises :class:`UsageError` for another
+    extension and :class:`OutputError` when the file cannot be written.
+    """
+
+    def __init__(self, path: Path | str, columns: tuple[str, ...] = COLUMNS) -> None:
+        self.path = Path(path)
+        self.columns = columns
+        if self.path.suffix.lower() not in {".csv", ".jsonl"}:
+            raise UsageError(f"--log {path}: must end in .csv or .jsonl")
+        check_output(self.path)
+
+    def __enter__(self) -> LogWriter:
+        try:
+            self._file = open(self.path, "w", encoding="utf-8", newline="")
+        except OSError as error:
+            raise self._failed(error) from error
+        if self._is_csv:
+            self._line(lambda: csv.writer(self._file).writerow(self.columns))
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._file.close()
+
+    def write(self, row: Mapping[str, float | int | None]) -> None:
+        """Append one row and flush it."""
+        unknown = set(row) - set(self.columns)
+        if unknown:
+            raise ValueError(f"unknown columns {sorted(unknown)}")
+        values = {name: row.get(name) for name in self.columns}
+        if self._is_csv:
+            self._line(lambda: csv.writer(self._file).writerow(values.values()))
+        else:
+            self._line(lambda: self._file.write(json.dumps(values) + "\n"))
+
+    @property
+    def _is_csv(self) -> bool:
+        return self.path.suffix.lower() == ".csv"
+
+    def _line(self, write) -> None:
+        try:
+            write()
+            self._file.flush()
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> OutputError:
+        return OutputError(f"--log {self.path}: cannot be written ({error.strerror or error}); choose another place")
