@@ -14,6 +14,7 @@ from doprestore.errors import DoprestoreError, UsageError
 # name -> (module, help line); the module is imported when the command runs or its --help is asked for.
 COMMANDS = {
     "image": ("doprestore.cli.image", "Restore a damaged picture."),
+    "corrupt": ("doprestore.cli.corrupt", "Damage a picture on purpose, to make test material."),
 }
 
 

@@ -1,0 +1,71 @@
+"""doprestore corrupt: test material, the same for the same seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from doprestore.errors import OutputError
+from doprestore.kinds import KINDS
+
+_KINDS_HELP = "\n".join(f"  {name:<18} {text}" for name, text in KINDS.items())
+
+
+@click.command(
+    "corrupt",
+    help=f"""Damage the picture INPUT on purpose and write it to OUTPUT, keeping depth, alpha and metadata.
+
+\b
+Kinds of damage:
+{_KINDS_HELP}
+
+PNG and TIFF keep the damage exactly; JPEG smears it. "-" is standard input or output.
+
+\b
+Example:
+  doprestore corrupt photo.png damaged.png --kind salt-pepper --amount 0.5 --seed 0
+""",
+)
+@click.argument("source", metavar="INPUT", type=click.Path(path_type=Path, allow_dash=True))
+@click.argument("output", metavar="OUTPUT", type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--kind", type=click.Choice(list(KINDS)), default="salt-pepper", show_default=True, metavar="KIND",
+              help="What kind of damage; see above.")  # fmt: skip
+@click.option("--amount", type=click.FloatRange(0, 1), default=0.5, show_default=True,
+              help="Share of values or pixels to damage, 0 to 1.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True,
+              help="The same seed gives the same damage.")  # fmt: skip
+@click.option("--mask-out", type=click.Path(path_type=Path), metavar="FILE",
+              help="Also write where the picture changed: white, channel by channel.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Allow OUTPUT to replace INPUT.")
+def command(
+    source: Path, output: Path, kind: str, amount: float, seed: int, mask_out: Path | None, force: bool
+) -> None:
+    # torch is imported here so that --help stays fast.
+    import torch
+
+    from doprestore.corruption import corrupt
+    from doprestore.io.files import check_output
+    from doprestore.io.images import check_format, read_picture, write_picture
+
+    if _same(source, output) and not force:
+        raise OutputError(f"{output}: is also the input; give another name, or --force to replace it")
+    if mask_out is not None and (_same(mask_out, source) or _same(mask_out, output)):
+        raise OutputError(f"{mask_out}: --mask-out names the input or the output; give another name")
+    for path in (output, mask_out):
+        if path is not None and str(path) != "-":
+            check_output(path)
+    picture = read_picture(source)
+    check_format(output, picture)
+    if mask_out is not None:
+        check_format(mask_out)
+    damaged, changed = corrupt(torch.from_numpy(picture.pixels), kind, amount, seed)
+    write_picture(output, damaged.numpy(), like=picture)
+    if mask_out is not None:
+        write_picture(mask_out, changed.numpy().astype("float32"))
+    share = changed.float().mean().item()
+    click.echo(f"{output}: {kind}, {share:.1%} of the values changed", err=str(output) == "-")
+
+
+def _same(one: Path, other: Path) -> bool:
+    return str(one) != "-" and one.exists() and other.exists() and one.samefile(other)
