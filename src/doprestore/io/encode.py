@@ -1,0 +1,109 @@
+"""From samples and metadata to the bytes of a file, in the format that the extension names."""
+
+from __future__ import annotations
+
+import io
+import zlib
+
+import numpy as np
+from imagecodecs import png_encode
+from PIL import Image, TiffImagePlugin
+
+from doprestore.io.metadata import EXIF_IFD, GPS_IFD, LAYOUT_TAGS, Metadata, png_chunks, save_options
+
+EXTENSIONS = {
+    ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP", ".bmp": "BMP",
+    ".ppm": "PPM", ".pgm": "PPM", ".pnm": "PPM", ".npy": "NPY",
+}  # fmt: skip
+DEPTHS = {
+    "PNG": ("uint8", "uint16"),
+    "PPM": ("uint8", "uint16"),
+    "TIFF": ("uint8", "uint16", "float32", "float64"),
+    "NPY": ("uint8", "uint16", "float32", "float64"),
+}  # the others have 8 bits
+NO_ALPHA = {"JPEG", "BMP", "PPM"}
+_INTEROP_IFD = 0xA005  # a pointer into the old file; says no more than "R98"
+MAX_SIDE = {"JPEG": 65_500, "WEBP": 16_383}
+
+
+def encode(
+    array: np.ndarray, metadata: Metadata, kind: str, quality: int | None = None, subsampling: str | None = None
+) -> bytes:
+    """Return the file for samples (H, W, C), C = 1 to 4 with alpha last. Raises whatever the encoder raises."""
+    if kind == "NPY":
+        buffer = io.BytesIO()
+        np.save(buffer, array if array.shape[2] > 1 or metadata.channel_axis else array[..., 0], allow_pickle=False)
+        return buffer.getvalue()
+    if kind == "TIFF":
+        return _encode_tiff(array, metadata)
+    if array.dtype == np.uint16:
+        return _encode_png16(array, metadata) if kind == "PNG" else _encode_ppm16(array)
+    options = save_options(metadata, kind)
+    if kind == "JPEG":
+        options |= {"quality": 95 if quality is None else quality, "subsampling": subsampling or "4:4:4"}
+    elif kind == "WEBP":
+        # exact: without it the colour under full transparency is thrown away
+        options |= {"lossless": True, "exact": True} if quality is None else {"quality": quality}
+    buffer = io.BytesIO()
+    Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _encode_png16(array: np.ndarray, metadata: Metadata) -> bytes:
+    """Samples from libpng; the metadata chunks from a one-pixel picture that Pillow writes."""
+    file = png_encode(array.copy())  # it insists on plain strides, even along sides of 1
+    carrier = io.BytesIO()
+    Image.new("L", (1, 1)).save(carrier, "PNG", **save_options(metadata, "PNG"))
+    chunks = b""
+    for name, body in png_chunks(carrier.getvalue()):
+        if name not in {b"IHDR", b"IDAT", b"IEND"}:
+            crc = zlib.crc32(name + body).to_bytes(4, "big")
+            chunks += len(body).to_bytes(4, "big") + name + body + crc
+    return file[:33] + chunks + file[33:]  # right after IHDR: colour chunks must come before the samples
+
+
+def _encode_ppm16(array: np.ndarray) -> bytes:
+    height, width, channels = array.shape
+    return b"P%d\n%d %d\n65535\n" % (6 if channels == 3 else 5, width, height) + array.astype(">u2").tobytes()
+
+
+def _encode_tiff(array: np.ndarray, metadata: Metadata) -> bytes:
+    """One page, one deflated strip. Pillow writes the directory: tifffile cannot write EXIF, nor Pillow 16-bit RGB."""
+    height, width, channels = array.shape
+    bits = array.dtype.itemsize * 8
+    directory = TiffImagePlugin.ImageFileDirectory_v2()
+    if metadata.exif:
+        exif = Image.Exif()
+        exif.load(metadata.exif)
+        for tag, value in exif.items():
+            if tag in (EXIF_IFD, GPS_IFD):
+                value = {key: entry for key, entry in exif.get_ifd(tag).items() if key != _INTEROP_IFD}
+            if tag not in LAYOUT_TAGS and value != {}:
+                directory[tag] = value
+    if metadata.icc:
+        directory.tagtype[34675] = 7  # undefined bytes
+        directory[34675] = metadata.icc
+    if metadata.dpi:
+        directory[282], directory[283] = metadata.dpi
+        directory[296] = 2  # inch
+    samples = array.astype(array.dtype.newbyteorder("<"))
+    if array.dtype.kind == "u":
+        samples[:, 1:] -= samples[:, :-1].copy()  # horizontal differences, modulo 2^bits, compress far better
+        directory[317] = 2
+    strip = zlib.compress(samples.tobytes(), 6)
+    directory[256], directory[257] = width, height
+    directory[258] = (bits,) * channels
+    directory[259] = 8  # deflate
+    directory[262] = 2 if channels >= 3 else 1  # RGB, or black is zero
+    directory[277] = channels
+    directory[278] = height  # rows in the strip
+    directory[279] = len(strip)
+    directory[284] = 1  # channels interleaved
+    directory[339] = ({"u": 1, "f": 3}[array.dtype.kind],) * channels
+    if channels in (2, 4):
+        directory[338] = 2  # straight alpha
+    directory.tagtype[273] = 4
+    directory[273] = 0  # from the end of the directory; Pillow adds where that is
+    buffer = io.BytesIO()
+    directory.save(buffer)
+    return buffer.getvalue() + strip

@@ -1,0 +1,70 @@
+"""A picture in memory: the exact samples of the file, and their map to the [0, 1] of the algorithms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from doprestore.errors import OutputError
+from doprestore.io.metadata import Metadata
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Samples, alpha and metadata of one picture.
+
+    ``samples`` (C, H, W), C = 1 or 3, uint8, uint16, float32 or float64, just as the file has them;
+    ``alpha`` (H, W) in the same type, or None.
+    """
+
+    samples: np.ndarray
+    alpha: np.ndarray | None = None
+    metadata: Metadata = field(default_factory=Metadata)
+
+    @property
+    def depth(self) -> str:
+        """The sample type: "uint8", "uint16", "float32" or "float64"."""
+        return self.samples.dtype.name
+
+    @cached_property
+    def value_range(self) -> tuple[float, float]:
+        """The sample values that stand for 0 and 1.
+
+        The whole range of an integer type. Floats within [0, 1] are taken as they are; other floats
+        (a telescope's counts, say) are mapped from their own [min, max].
+        """
+        if self.samples.dtype.kind == "u":
+            return 0.0, float(np.iinfo(self.samples.dtype).max)
+        low, high = float(self.samples.min()), float(self.samples.max())
+        if low >= 0 and high <= 1:
+            return 0.0, 1.0
+        return (low, high) if high > low else (low, low + max(abs(low), 1.0))
+
+    @cached_property
+    def pixels(self) -> np.ndarray:
+        """float32 (C, H, W) in [0, 1]."""
+        low, high = self.value_range
+        pixels = np.empty(self.samples.shape, np.float32)
+        for plane, samples in zip(pixels, self.samples, strict=True):  # one at a time: float64 is eight bytes a sample
+            plane[:] = (samples.astype(np.float64) - low) / (high - low)
+        return pixels
+
+
+def samples_like(pixels: np.ndarray, like: Picture) -> np.ndarray:
+    """Turn pixels, float (C, H, W), into samples of the type and range of ``like``.
+
+    Values outside [0, 1] are clipped. Where a pixel equals the one in ``like.pixels`` the result is the
+    very sample that it came from, at any depth. Raises :class:`OutputError` for NaN or infinity.
+    """
+    if pixels.shape != like.samples.shape:
+        raise ValueError(f"pixels {pixels.shape} do not have the shape of the picture, {like.samples.shape}")
+    if not np.isfinite(pixels).all():
+        raise OutputError("the result has NaN or infinite values and was not written; try --precision float32")
+    low, high = like.value_range
+    result = np.empty_like(like.samples)
+    for plane, values, old, samples in zip(result, pixels, like.pixels, like.samples, strict=True):
+        scaled = np.clip(values.astype(np.float64), 0, 1) * (high - low) + low
+        plane[:] = np.where(values == old, samples, np.rint(scaled) if plane.dtype.kind == "u" else scaled)
+    return result

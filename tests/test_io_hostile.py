@@ -1,0 +1,204 @@
+"""Bad input: one clear line that names the file, whatever is wrong with it."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import struct
+import threading
+import zlib
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from doprestore.errors import InputError, OutputError
+from doprestore.io.images import Picture, check_format, read_picture, write_picture
+
+
+def _refused(path, reason: str) -> None:
+    with pytest.raises(InputError, match=reason) as caught:
+        read_picture(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def _chunk(name: bytes, body: bytes) -> bytes:
+    return len(body).to_bytes(4, "big") + name + body + zlib.crc32(name + body).to_bytes(4, "big")
+
+
+def _png(width: int, height: int, bits: int = 8) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(b"")) + _chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("extension", "depth"),
+    [(extension, depth) for extension in (".png", ".tif", ".ppm", ".npy") for depth in ("uint8", "uint16")]
+    + [(extension, "uint8") for extension in (".jpg", ".webp", ".bmp")],
+)
+def test_truncated_anywhere(tmp_path, extension, depth):
+    samples = np.random.default_rng(0).integers(0, np.iinfo(depth).max, (3, 30, 20), depth)
+    picture, path = Picture(samples), tmp_path / f"a{extension}"
+    write_picture(path, picture.pixels, picture)
+    whole = path.read_bytes()
+    # A PNG ends in 24 bytes of checksums and end mark, which libpng misses at 16 bits and Pillow does not at 8.
+    for end in np.linspace(1, len(whole) - 24, 40).astype(int):
+        path.write_bytes(whole[:end])
+        _refused(path, "is not a|is damaged")
+
+
+def test_not_a_picture(tmp_path):
+    generator = np.random.default_rng(0)
+    files = {"text.png": b"hello", "noise.png": generator.bytes(999), "zeros.jpg": bytes(100), "zip.npz": b"PK\3\4..",
+             "old.eps": b"%!PS-Adobe-3.0\n", "moving.gif": b"GIF89a"}  # fmt: skip
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+        _refused(tmp_path / name, "convert it to PNG")
+    (tmp_path / "empty.png").touch()
+    _refused(tmp_path / "empty.png", "is empty")
+    _refused(tmp_path / "absent.png", "no such file")
+    _refused(tmp_path, "is a folder")
+    _refused(tmp_path / "text.png" / "x.png", "cannot be read")
+    _refused(tmp_path / ("x" * 300), "cannot be read")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_picture("a\0b.png")
+
+
+def test_an_unreadable_file(tmp_path):
+    if os.geteuid() == 0:
+        pytest.skip("root reads everything")
+    path = tmp_path / "a.png"
+    path.write_bytes(b"x")
+    path.chmod(0)
+    _refused(path, "Permission denied")
+
+
+def test_a_pipe_is_read(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    buffer = io.BytesIO()
+    Image.new("L", (3, 2)).save(buffer, "PNG")
+    writer = threading.Thread(target=path.write_bytes, args=(buffer.getvalue(),))
+    writer.start()
+    assert read_picture(path).samples.shape == (1, 2, 3)
+    writer.join()
+
+
+def test_bombs_are_refused_before_they_are_decoded(tmp_path):
+    webp = b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0" + bytes(4) + b"\xfe\x3f\0\xfe\x3f\0"
+    tiff = tmp_path / "t.tif"
+    tifffile.imwrite(tiff, np.zeros((1, 1), np.uint16), metadata=None)
+    with tifffile.TiffFile(tiff, mode="r+b") as file:
+        file.pages[0].tags[256].overwrite(65000)
+        file.pages[0].tags[257].overwrite(65000)
+    npy = io.BytesIO()
+    np.lib.format.write_array_header_1_0(npy, {"descr": "<f8", "fortran_order": False, "shape": (10**9, 10**9)})
+    files = {
+        "warning.png": _png(10_000, 9_000),  # Pillow only warns
+        "error.png": _png(60_000, 60_000),
+        "deep.png": _png(10_000, 9_000, 16),
+        "a.webp": webp,
+        "a.tif": tiff.read_bytes(),
+        "a.npy": npy.getvalue(),
+        "a.ppm": b"P6 99999 99999 65535\n",
+        "b.ppm": b"P6 99999 99999 255\n",
+    }
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+        _refused(tmp_path / name, "pixels; crop or shrink it")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_strip_that_unpacks_to_a_gigabyte(tmp_path, dtype):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((4, 4), dtype), metadata=None)
+    bomb = zlib.compress(bytes(2**30), 1)
+    data = path.read_bytes()
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        tags = file.pages[0].tags
+        tags[259].overwrite(8)
+        tags[273].overwrite(len(data))
+        tags[279].overwrite(len(bomb))
+    path.write_bytes(path.read_bytes() + bomb)
+    try:
+        assert read_picture(path).samples.shape == (1, 4, 4)
+    except InputError:
+        pass
+
+
+def test_animations_are_refused(tmp_path):
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    for extension in (".png", ".webp"):
+        frames[0].save(tmp_path / f"a{extension}", save_all=True, append_images=frames[1:])
+        _refused(tmp_path / f"a{extension}", "is animated; save one frame")
+
+
+def test_other_colours_are_refused(tmp_path):
+    for mode in ("CMYK", "LAB", "YCbCr"):
+        Image.new(mode, (4, 4)).save(tmp_path / f"{mode}.tif")
+        if mode != "YCbCr":  # TIFF's YCbCr is only another way to store RGB
+            _refused(tmp_path / f"{mode}.tif", f"{mode} colour is not supported; convert it to RGB")
+    Image.new("CMYK", (4, 4)).save(tmp_path / "a.jpg")
+    _refused(tmp_path / "a.jpg", "CMYK colour is not supported; convert it to RGB")
+    deep = np.zeros((4, 4, 4), np.uint16)
+    tifffile.imwrite(tmp_path / "cmyk16.tif", deep, photometric="separated")
+    _refused(tmp_path / "cmyk16.tif", "SEPARATED colour is not supported; convert it to RGB")
+    tifffile.imwrite(tmp_path / "pre.tif", deep, photometric="rgb", extrasamples=["assocalpha"])
+    _refused(tmp_path / "pre.tif", "straight alpha")
+    tifffile.imwrite(tmp_path / "five.tif", np.zeros((4, 4, 5), np.uint16), photometric="rgb", planarconfig="contig")
+    _refused(tmp_path / "five.tif", "5 channels")
+
+
+def test_other_samples_are_refused(tmp_path):
+    for dtype in ("int8", "int16", "uint32", "float16", "complex64"):
+        tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 4), dtype))
+        _refused(tmp_path / "a.tif", "samples")
+        np.save(tmp_path / "a.npy", np.zeros((4, 4), dtype))
+        _refused(tmp_path / "a.npy", f"samples of type {dtype}")
+    (tmp_path / "a.pgm").write_bytes(b"P5 2 2 4095\n" + bytes(8))
+    _refused(tmp_path / "a.pgm", "samples up to 4095")
+    for bad in (np.nan, np.inf):
+        np.save(tmp_path / "a.npy", np.array([[0, bad]]))
+        _refused(tmp_path / "a.npy", "NaN or infinite")
+    np.save(tmp_path / "a.npy", np.array([[-1.7e308, 1.7e308]]))
+    _refused(tmp_path / "a.npy", "too wide")
+    for shape in [(4,), (4, 4, 5), (0, 4), (4, 0, 3)]:
+        np.save(tmp_path / "a.npy", np.zeros(shape))
+        _refused(tmp_path / "a.npy", "shape|no pixels")
+
+
+class _Trap:
+    def __reduce__(self):
+        return os.mkdir, ("/tmp/doprestore-was-tricked",)
+
+
+def test_a_pickle_in_an_array_is_not_run(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([[_Trap()]], object), allow_pickle=True)
+    _refused(tmp_path / "a.npy", "samples of type object")
+    (tmp_path / "b.npy").write_bytes(pickle.dumps(_Trap()))
+    _refused(tmp_path / "b.npy", "is not a")
+    assert not os.path.exists("/tmp/doprestore-was-tricked")
+
+
+def test_outputs_that_cannot_be(tmp_path):
+    for name in ("a.xyz", "a", "a.gif", "a.exr"):
+        with pytest.raises(OutputError, match="names no picture format; use .png"):
+            check_format(tmp_path / name)
+    colour = Picture(np.zeros((3, 1, 1), np.uint8))
+    with pytest.raises(OutputError, match="cannot hold colour"):
+        check_format(tmp_path / "a.pgm", colour)
+    long = Picture(np.zeros((1, 1, 17_000), np.uint8))
+    with pytest.raises(OutputError, match=r"\.webp cannot hold a side over 16383 pixels"):
+        check_format(tmp_path / "a.webp", long)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"old")
+    with pytest.raises(OutputError, match="NaN"):
+        write_picture(path, np.full((1, 2, 2), np.nan))
+    with pytest.raises(OutputError, match="cannot hold"):
+        write_picture(path, np.zeros((1, 2, 2)), Picture(np.zeros((1, 2, 2), np.float32)))
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["a.png"]
