@@ -12,6 +12,11 @@ from doprestore._version import __version__
 
 _PUBLIC = {
     "DoprestoreError": "errors",
+    "ImageSettings": "settings",
+    "Progress": "image",
+    "Restoration": "api",
+    "image_settings": "settings",
+    "restore_image": "api",
     "psnr": "metrics",
 }
 

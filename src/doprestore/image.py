@@ -1,0 +1,222 @@
+"""Image recovery: eq. (9)-(10), y = φ(θ) + g∘g − h∘h, by discrepant learning rates.
+
+Each step, with r = φ(θ) + s − y and s = g∘g − h∘h, makes
+
+    θ ← θ − τ ∇θ mean(r²)          (SGD in the paper preset, Adam in the fast one)
+    g ← g − c r∘g,   h ← h + c r∘h
+
+The published code gives SGD on the *mean* of r² the rates 1 (θ) and 500 (g, h); that is eq. (10)
+with τ rescaled by 4/(C·H·W), and c = 4·500/(C·H·W). See :func:`outlier_rate` for other sizes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from doprestore.devices import choose_device, fast_bfloat16
+from doprestore.errors import InputError, NumericalError
+from doprestore.metrics import psnr
+from doprestore.outliers import MirrorOutliers, OutlierPair
+from doprestore.padding import Padding
+from doprestore.settings import REFERENCE_SIDE, ImageSettings
+from doprestore.unet import INPUT_CHANNELS, UNet
+
+INPUT_AMPLITUDE = 0.1  # the network's fixed input is uniform in [0, 0.1]
+INPUT_NOISE = 1 / 30  # paper preset: standard deviation of the noise added to it at every step
+INITIAL_SCALE = 1e-5  # of g and h
+FAST_CLOCK = 40.0  # how many published steps of g and h one step of the fast preset makes
+
+
+def outlier_rate(settings: ImageSettings, height: int, width: int) -> float:
+    """c: how far one step with residual r moves log g and log h, g ← g·(1 − c·r).
+
+    The published code, at 512x512x3, has c = 4·α/(3·512²). At other sizes c ∝ 1/sqrt(H·W), whatever
+    the number of channels, so that the α of the published convention is 500·sqrt(H·W)/512: the rule
+    α = sqrt(n) of an n x n matrix. The fast preset takes the same flow in steps FAST_CLOCK times as large.
+    """
+    published = 4 * settings.alpha / (3 * REFERENCE_SIDE**2)
+    scaled = published * REFERENCE_SIDE / math.sqrt(height * width)
+    return scaled if settings.is_paper else scaled * FAST_CLOCK
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One reported step. ``loss`` is the mean squared residual, ``outlier_share`` the share of values
+    that s explains better than the network, ``psnr`` is in dB or None without a clean picture."""
+
+    step: int
+    steps: int
+    loss: float
+    outlier_share: float
+    psnr: float | None
+    seconds: float
+
+
+class ImageRecovery:
+    """The recovery of one picture, a step at a time.
+
+    picture: (C, H, W), C = 1 or 3, float in [0, 1].
+    """
+
+    def __init__(self, picture: Tensor, settings: ImageSettings):
+        if picture.ndim != 3 or picture.shape[0] not in (1, 3) or picture.numel() == 0:
+            raise InputError(f"a picture must have shape (1, H, W) or (3, H, W), not {tuple(picture.shape)}")
+        if not torch.isfinite(picture).all():
+            raise InputError("the picture holds NaN or infinite values; replace them first")
+        self.settings = settings
+        self.device = choose_device(settings.device)
+        self.padding = Padding(picture.shape[1], picture.shape[2])
+        self.y = self.padding.pad(picture.to(self.device, torch.float32))
+        self.rate = outlier_rate(settings, *self.padding.padded)
+        self.step_number = 0
+
+        channels, height, width = self.y.shape
+        generator = torch.Generator().manual_seed(settings.seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)  # PyTorch's layers draw from the global generator
+            network = UNet(channels, settings.width)
+        z = torch.rand((1, INPUT_CHANNELS, height, width), generator=generator) * INPUT_AMPLITUDE
+        self.network = network.to(self.device, memory_format=torch.channels_last)
+        self.z = z.to(self.device, memory_format=torch.channels_last)
+        parameters = self.network.parameters()
+        if settings.is_paper:
+            self.noise = torch.Generator(self.device).manual_seed(settings.seed)
+            self.outliers = OutlierPair.normal(self.y, INITIAL_SCALE, generator)
+            self.optimizer = torch.optim.SGD(parameters, lr=settings.tau)
+        else:
+            self.noise = None
+            self.outliers = MirrorOutliers.zeros(self.y, INITIAL_SCALE)
+            self.optimizer = torch.optim.Adam(parameters, lr=settings.tau, fused=self.device.type == "cuda")
+        self.average = torch.zeros_like(self.y)
+        self.loss = torch.zeros((), device=self.device)
+        bfloat16 = settings.precision == "bfloat16" or (
+            settings.precision == "auto" and not settings.is_paper and fast_bfloat16(self.device)
+        )
+        self._precision = (
+            torch.autocast(self.device.type, torch.bfloat16) if bfloat16 else contextlib.nullcontext()
+        )
+
+    def step(self) -> None:
+        """One step of eq. (10). Nothing in it waits for the device."""
+        z = self.z
+        if self.noise is not None:
+            z = z + INPUT_NOISE * torch.randn(z.shape, generator=self.noise, device=z.device)
+        with self._precision:
+            x = self.network(z)
+        x = x.float().squeeze(0)
+        residual = x + self.outliers.value() - self.y
+        loss = residual.square().mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.outliers.step_(residual.detach(), self.rate)
+        self.loss = loss.detach()
+        # 1 - 1/(n+1) makes the early average a plain mean, instead of one biased to its start.
+        decay = min(self.settings.average, 1 - 1 / (self.step_number + 1))
+        self.average.lerp_(x.detach(), 1 - decay)
+        self.step_number += 1
+
+    def network_output(self) -> Tensor:
+        """φ(θ): (C, H, W), averaged over the last steps unless the preset says otherwise."""
+        return self.padding.crop(self.average)
+
+    def corruption(self) -> Tensor:
+        """s = g∘g − h∘h: (C, H, W), the estimated corruption."""
+        return self.padding.crop(self.outliers.value())
+
+    def found_outliers(self) -> Tensor:
+        """(C, H, W) bool: the values that s explains better than the network does."""
+        difference = self.padding.crop(self.y) - self.network_output()
+        return self.corruption().abs() > 0.5 * difference.abs()
+
+    def restored(self) -> Tensor:
+        """The answer, (C, H, W) in [0, 1], by ``settings.output``."""
+        output = self.network_output()
+        if self.settings.output == "composed":
+            output = torch.where(self.found_outliers(), output, self.padding.crop(self.y))
+        return output
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """What :func:`recover_image` returns; pictures are float32 (C, H, W) on the CPU.
+
+    restored: the answer, in [0, 1]. network: φ(θ) alone. outliers: the estimated corruption
+    g∘g − h∘h, y = x + s. found: bool, the values judged corrupted. interrupted: stopped early.
+    """
+
+    restored: Tensor
+    network: Tensor
+    outliers: Tensor
+    found: Tensor
+    settings: ImageSettings
+    device: str
+    steps: int
+    loss: float
+    seconds: float
+    interrupted: bool
+
+    @property
+    def outlier_share(self) -> float:
+        """Share of the values judged corrupted."""
+        return self.found.float().mean().item()
+
+
+def recover_image(
+    picture: Tensor,
+    settings: ImageSettings,
+    *,
+    clean: Tensor | None = None,
+    callback: Callable[[Progress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    report_every: int | None = None,
+) -> ImageResult:
+    """Run the recovery of a (C, H, W) picture in [0, 1] and return the result.
+
+    clean: the undamaged picture, for the PSNR in the reports alone; it never influences the result.
+    callback: called with a :class:`Progress` every ``report_every`` steps (default: about 200 reports) and at the end.
+    should_stop: asked after every step; True ends the run with what there is.
+    Raises :class:`InputError`, :class:`UsageError`, and :class:`NumericalError` when the loss is not finite.
+    """
+    recovery = ImageRecovery(picture, settings)
+    if clean is not None:
+        if clean.shape != picture.shape:
+            raise InputError(f"the clean picture has shape {tuple(clean.shape)}, the damaged one {tuple(picture.shape)}")
+        clean = clean.to(recovery.device, torch.float32)
+    start = time.perf_counter()
+    every = report_every or max(1, settings.steps // 200)
+    interrupted = False
+    while recovery.step_number < settings.steps and not interrupted:
+        recovery.step()
+        interrupted = should_stop is not None and should_stop()
+        last = interrupted or recovery.step_number == settings.steps
+        if last or recovery.step_number % every == 0:
+            loss = recovery.loss.item()
+            if not math.isfinite(loss):
+                raise NumericalError(
+                    f"the loss became {loss} by step {recovery.step_number}; use a smaller --tau or --precision float32"
+                )
+            if callback is not None:
+                quality = None if clean is None else psnr(recovery.restored(), clean)
+                share = recovery.found_outliers().float().mean().item()
+                seconds = time.perf_counter() - start
+                callback(Progress(recovery.step_number, settings.steps, loss, share, quality, seconds))
+    return ImageResult(
+        restored=recovery.restored().cpu().clamp(0, 1),
+        network=recovery.network_output().cpu().clamp(0, 1),
+        outliers=recovery.corruption().cpu(),
+        found=recovery.found_outliers().cpu(),
+        settings=settings,
+        device=str(recovery.device),
+        steps=recovery.step_number,
+        loss=recovery.loss.item(),
+        seconds=time.perf_counter() - start,
+        interrupted=interrupted,
+    )
