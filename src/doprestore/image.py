@@ -112,7 +112,7 @@ class ImageRecovery:
             x = self.network(z)
         x = x.float().squeeze(0)
         residual = x + self.outliers.value() - self.y
-        loss = residual.square().mean()
+        loss = self.objective(residual)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -122,6 +122,10 @@ class ImageRecovery:
         decay = min(self.settings.average, 1 - 1 / (self.step_number + 1))
         self.average.lerp_(x.detach(), 1 - decay)
         self.step_number += 1
+
+    def objective(self, residual: Tensor) -> Tensor:
+        """What θ descends: the mean squared residual."""
+        return residual.square().mean()
 
     def network_output(self) -> Tensor:
         """φ(θ): (C, H, W), averaged over the last steps unless the preset says otherwise."""
