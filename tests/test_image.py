@@ -1,0 +1,128 @@
+"""The recovery against a plain transcription of the published code, and its properties."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from doprestore.errors import InputError, NumericalError, UsageError
+from doprestore.image import INPUT_NOISE, ImageRecovery, outlier_rate, recover_image
+from doprestore.metrics import psnr
+from doprestore.settings import image_settings
+
+
+def picture(channels=3, height=64, width=64, seed=0):
+    return torch.rand((channels, height, width), generator=torch.Generator().manual_seed(seed))
+
+
+def tiny(preset="fast", **settings):
+    return image_settings(preset, **{"steps": 3, "width": 4, "device": "cpu", "precision": "float32"} | settings)
+
+
+def test_one_paper_step_is_the_published_step():
+    """SGD, rate 1 on θ and 500 on g and h, of the mean squared residual, by autograd (alpha as scaled for the size)."""
+    y = picture()
+    settings = tiny("paper")
+    ours = ImageRecovery(y, settings)
+    theirs = ImageRecovery(y, settings)  # the same start; only its network, g and h are used below
+    # Larger g and h than 1e-5, so that a wrong sign or factor would show in the signal, too.
+    for recovery in (ours, theirs):
+        recovery.outliers.g.mul_(1e4)
+        recovery.outliers.h.mul_(1e4)
+    g = theirs.outliers.g.clone().requires_grad_()
+    h = theirs.outliers.h.clone().requires_grad_()
+    rate = settings.alpha * math.sqrt(64 * 64) / 512  # 500 at 512x512x3
+    groups = [{"params": list(theirs.network.parameters()), "lr": 1.0}, {"params": [g, h], "lr": rate}]
+    optimizer = torch.optim.SGD(groups)
+    noise = torch.randn(theirs.z.shape, generator=theirs.noise)
+    loss = torch.nn.functional.mse_loss(theirs.network(theirs.z + INPUT_NOISE * noise)[0] + g**2 - h**2, y)
+    loss.backward()
+    optimizer.step()
+
+    ours.step()
+    torch.testing.assert_close(ours.loss, loss.detach())
+    torch.testing.assert_close(ours.outliers.g, g.detach())
+    torch.testing.assert_close(ours.outliers.h, h.detach())
+    for mine, plain in zip(ours.network.parameters(), theirs.network.parameters(), strict=True):
+        torch.testing.assert_close(mine, plain)
+
+
+def test_the_outlier_rate_is_the_published_one_at_512_and_follows_the_side():
+    paper = image_settings("paper")
+    assert outlier_rate(paper, 512, 512) == pytest.approx(4 * 500 / (3 * 512 * 512))
+    assert outlier_rate(paper, 256, 256) == pytest.approx(2 * outlier_rate(paper, 512, 512))
+    assert outlier_rate(paper, 128, 512) == pytest.approx(outlier_rate(paper, 256, 256))
+    assert outlier_rate(image_settings("paper", alpha=1000), 64, 64) == pytest.approx(2 * outlier_rate(paper, 64, 64))
+
+
+@pytest.mark.parametrize("preset", ["fast", "paper"])
+def test_a_seed_fixes_the_result_and_the_clean_picture_does_not_touch_it(preset, device):
+    y, clean = picture(), picture(seed=1)
+    settings = tiny(preset, device=str(device))
+    first = recover_image(y, settings)
+    again = recover_image(y, settings, clean=clean, callback=lambda progress: None, report_every=1)
+    other = recover_image(y, tiny(preset, device=str(device), seed=1))
+    if device.type == "cpu":  # reflection padding's gradient is not deterministic on CUDA
+        assert torch.equal(first.network, again.network)
+        assert torch.equal(first.outliers, again.outliers)
+        assert torch.equal(first.restored, again.restored)
+    assert not torch.equal(first.network, other.network)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 7), (33, 65), (64, 64), (70, 3), (100, 130)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_any_size_comes_back_in_full(channels, height, width):
+    result = recover_image(picture(channels, height, width), tiny(steps=1))
+    for part in (result.restored, result.network, result.outliers, result.found):
+        assert part.shape == (channels, height, width)
+    assert 0 <= result.restored.min() and result.restored.max() <= 1
+
+
+def test_impulses_on_a_smooth_picture_are_removed_and_nothing_else_is_touched():
+    row = torch.linspace(0.2, 0.8, 64)
+    clean = torch.stack([row.expand(64, 64), row.expand(64, 64).T, 1 - row.expand(64, 64)])
+    hit = torch.rand(clean.shape, generator=torch.Generator().manual_seed(1)) < 0.1
+    y = torch.where(hit, 1 - clean.round(), clean)
+    result = recover_image(y, image_settings(steps=200, width=16, device="cpu"), clean=clean)
+    assert psnr(result.restored, clean) > psnr(y, clean) + 15
+    assert result.found[hit].float().mean() > 0.98
+    untouched = ~result.found
+    assert torch.equal(result.restored[untouched], y[untouched])
+    assert result.found[~hit].float().mean() < 0.05
+
+
+def test_reports_count_up_to_the_last_step():
+    seen = []
+    recover_image(picture(), tiny(steps=5), clean=picture(), callback=seen.append, report_every=2)
+    assert [progress.step for progress in seen] == [2, 4, 5]
+    assert all(progress.psnr is not None and 0 <= progress.outlier_share <= 1 for progress in seen)
+    assert seen[0].seconds <= seen[-1].seconds
+
+
+def test_a_run_can_be_stopped_and_keeps_what_it_has():
+    calls = []
+    result = recover_image(picture(), tiny(steps=50), should_stop=lambda: calls.append(1) or len(calls) == 4)
+    assert result.interrupted
+    assert result.steps == 4
+    assert torch.isfinite(result.restored).all()
+
+
+def test_bad_pictures_and_settings_are_refused():
+    with pytest.raises(InputError, match="shape"):
+        recover_image(torch.rand(2, 64, 64), tiny())
+    with pytest.raises(InputError, match="NaN"):
+        recover_image(torch.full((1, 64, 64), math.nan), tiny())
+    with pytest.raises(InputError, match="clean picture"):
+        recover_image(picture(), tiny(), clean=picture(1))
+    with pytest.raises(NumericalError, match="--tau"):
+        recover_image(picture(), tiny("paper", tau=1e30, steps=20))
+    with pytest.raises(UsageError, match="not used by --preset paper"):
+        image_settings("paper", average=0.9)
+    with pytest.raises(UsageError, match="--steps 0"):
+        image_settings(steps=0)
+    with pytest.raises(UsageError, match="unknown setting 'stpes'"):
+        image_settings(stpes=3)
+    with pytest.raises(UsageError, match="--device gpu"):
+        recover_image(picture(), tiny(device="gpu"))
