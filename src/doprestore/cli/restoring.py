@@ -10,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from doprestore.cli.interrupt import Interrupt
+from doprestore.devices import choose_device
 from doprestore.errors import DoprestoreError, InputError
 from doprestore.image import ImageResult, Progress, recover_image
 from doprestore.io.files import check_output
@@ -36,6 +37,7 @@ def restore_file(
 
     An interrupted run writes the restoration as it stands.
     """
+    choose_device(settings.device)
     picture = read_picture(source, page=page)
     for path in (output, outliers, panel):
         if path is not None and str(path) != "-":
