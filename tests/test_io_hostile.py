@@ -6,13 +6,15 @@ import io
 import os
 import pickle
 import struct
+import subprocess
+import sys
 import threading
 import zlib
 
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageCms
 
 from doprestore.errors import InputError, OutputError
 from doprestore.io.images import Picture, check_format, read_picture, write_picture
@@ -110,22 +112,57 @@ def test_bombs_are_refused_before_they_are_decoded(tmp_path):
         _refused(tmp_path / name, "pixels; crop or shrink it")
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_a_strip_that_unpacks_to_a_gigabyte(tmp_path, dtype):
-    path = tmp_path / "a.tif"
-    tifffile.imwrite(path, np.zeros((4, 4), dtype), metadata=None)
-    bomb = zlib.compress(bytes(2**30), 1)
-    data = path.read_bytes()
-    with tifffile.TiffFile(path, mode="r+b") as file:
-        tags = file.pages[0].tags
-        tags[259].overwrite(8)
-        tags[273].overwrite(len(data))
-        tags[279].overwrite(len(bomb))
-    path.write_bytes(path.read_bytes() + bomb)
+PEAK = """
+import resource, sys
+from doprestore.io.images import InputError, read_picture
+start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for path in sys.argv[1:]:
     try:
         assert read_picture(path).samples.shape == (1, 4, 4)
     except InputError:
         pass
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start)
+"""
+
+
+def test_a_strip_that_unpacks_to_a_gigabyte_takes_no_memory(tmp_path):
+    bomb = zlib.compress(bytes(2**30), 1)
+    for dtype in ("uint8", "uint16"):
+        path = tmp_path / f"{dtype}.tif"
+        tifffile.imwrite(path, np.zeros((4, 4), dtype), metadata=None)
+        data = path.read_bytes()
+        with tifffile.TiffFile(path, mode="r+b") as file:
+            for tag, value in {259: 8, 273: len(data), 279: len(bomb)}.items():  # deflate, where, how long
+                file.pages[0].tags[tag].overwrite(value)
+        path.write_bytes(path.read_bytes() + bomb)
+    command = [sys.executable, "-c", PEAK, tmp_path / "uint8.tif", tmp_path / "uint16.tif"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 100_000  # kB
+
+
+def test_a_jpeg_of_a_thousand_passes_is_refused(tmp_path):
+    buffer = io.BytesIO()
+    Image.new("L", (4000, 1500)).save(buffer, "JPEG", progressive=True)
+    data = buffer.getvalue()
+    last = data.rindex(b"\xff\xda")
+    (tmp_path / "a.jpg").write_bytes(data)
+    assert read_picture(tmp_path / "a.jpg").samples.shape == (1, 1500, 4000)
+    (tmp_path / "a.jpg").write_bytes(data[:last] + data[last:-2] * 1000 + data[-2:])
+    _refused(tmp_path / "a.jpg", "hundreds of scans")
+
+
+def test_decoders_do_not_write_on_stderr(tmp_path, capfd):
+    path = tmp_path / "a.tif"
+    Image.new("L", (50, 50)).save(path, compression="tiff_adobe_deflate")
+    data = path.read_bytes()
+    path.write_bytes(data[:8] + b"\xff" * 10 + data[18:])  # the strip comes right after the header
+    _refused(path, "is damaged")
+    rgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(np.zeros((4, 4), np.uint16)).save(tmp_path / "a.png", icc_profile=rgb)
+    assert read_picture(tmp_path / "a.png").depth == "uint16"  # libpng warns of an RGB profile in a grey picture
+    assert capfd.readouterr() == ("", "")
+    print("still there", file=sys.stderr)
+    assert capfd.readouterr().err == "still there\n"
 
 
 def test_animations_are_refused(tmp_path):

@@ -13,7 +13,11 @@ from __future__ import annotations
 import io
 import logging
 import math
+import os
 import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import tifffile
@@ -26,6 +30,8 @@ from doprestore.io.metadata import Metadata, from_pillow, from_tiff
 # Pillow's own warning level; twice as much, where it starts to refuse, would need several GB here.
 MAX_PIXELS = 89_478_485
 MAX_BYTES = 512 * 2**20  # of the file, and of the decoded samples: reading stays below 2 GB
+MAX_SCANNED = 40 * MAX_PIXELS  # pixels times passes of a progressive JPEG, which usually has 10
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")  # of a JPEG segment; the others stand alone
 
 DEPTHS = {"uint8", "uint16", "float32", "float64"}
 _MODES = {"1": "L", "L": "L", "LA": "LA", "P": "RGB", "PA": "RGBA", "RGB": "RGB", "RGBA": "RGBA"}
@@ -58,7 +64,8 @@ def decode(data: bytes, kind: str, page: int | None) -> tuple[np.ndarray, Metada
     Raises :class:`InputError` without the file's name for what is refused, anything at all for damaged data.
     """
     if kind == "TIFF":
-        return _decode_tiff(data, page)
+        with _quiet():
+            return _decode_tiff(data, page)
     if page not in (None, 1):
         raise InputError("has a single page; leave --page out")
     if kind == "NPY":
@@ -79,10 +86,15 @@ def _decode_pillow(data: bytes, kind: str) -> tuple[np.ndarray, Metadata]:
         if kind in {"PNG", "WEBP"} and getattr(image, "is_animated", False):
             raise InputError("is animated; save one frame as PNG and give that")
         deep = kind == "PNG" and data[24] > 8  # the bit depth in IHDR, which is always the first chunk
-        _check_size(*image.size, 8 if deep else 4)
+        _check_size(*image.size, 8 if deep and not image.mode.startswith("I") else 4)
+        if kind == "JPEG" and _jpeg_scans(data) * math.prod(image.size) > MAX_SCANNED:
+            raise InputError("has hundreds of scans, as only files made to stall a reader do; convert it to PNG first")
         image.load()
         metadata = from_pillow(image, data)
-        return (png_decode(data) if deep else _expand(image)), metadata
+        if not deep:
+            return _expand(image), metadata
+    with _quiet():
+        return png_decode(data), metadata
 
 
 def _expand(image: Image.Image) -> np.ndarray:
@@ -95,6 +107,15 @@ def _expand(image: Image.Image) -> np.ndarray:
     if "transparency" in image.info:
         mode = {"L": "LA", "RGB": "RGBA"}.get(mode, mode)
     return np.asarray(image if image.mode == mode else image.convert(mode))
+
+
+def _jpeg_scans(data: bytes) -> int:
+    """Count the passes of a progressive JPEG; each costs time in proportion to the pixels, however few its bytes."""
+    scans, start = 0, 2
+    while (marker := _MARKER.search(data, start)) and marker[0] != b"\xff\xd9":
+        scans += marker[0] == b"\xff\xda"
+        start = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+    return scans
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
@@ -160,7 +181,8 @@ def _shallow_tiff(buffer: io.BytesIO, index: int) -> np.ndarray:
 def _deep_tiff(page: tifffile.TiffPage) -> np.ndarray:
     colours = {0: 1, 1: 1, 2: 3}.get(page.photometric)
     if colours is None or page.imagedepth != 1:
-        raise InputError(f"{page.photometric.name} colour is not supported; convert it to RGB or greyscale first")
+        colour = getattr(page.photometric, "name", page.photometric)
+        raise InputError(f"{colour} colour is not supported; convert it to RGB or greyscale first")
     kind = None if page.dtype is None else page.dtype.name
     if kind not in DEPTHS or set(np.ravel(page.bitspersample)) != {page.dtype.itemsize * 8}:
         raise InputError(f"has samples of {page.bitspersample} bits ({kind}); {_SUPPORTED}")
@@ -198,6 +220,28 @@ def _decode_npy(data: bytes) -> tuple[np.ndarray, Metadata]:
     buffer.seek(0)
     array = np.load(buffer, allow_pickle=False)
     return array.astype(dtype.newbyteorder("=")), Metadata(channel_axis=len(shape) == 3)
+
+
+_QUIET = threading.Lock()  # two threads that undo each other's detour would lose stderr for good
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep libtiff and libpng, which cannot be told otherwise, from writing their own lines on stderr."""
+    with _QUIET:
+        try:
+            kept = os.dup(2)
+        except OSError:  # there is no stderr
+            yield
+            return
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)
 
 
 def _check_size(width: int, height: int, bytes_each: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -36,7 +36,7 @@ class LogWriter:
         except OSError as error:
             raise self._failed(error) from error
         if self._is_csv:
-            self._line(lambda: csv.writer(self._file).writerow(self.columns))
+            self._append(self.columns)
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -48,18 +48,18 @@ class LogWriter:
         if unknown:
             raise ValueError(f"unknown columns {sorted(unknown)}")
         values = {name: row.get(name) for name in self.columns}
-        if self._is_csv:
-            self._line(lambda: csv.writer(self._file).writerow(values.values()))
-        else:
-            self._line(lambda: self._file.write(json.dumps(values) + "\n"))
+        self._append(values.values() if self._is_csv else values)
 
     @property
     def _is_csv(self) -> bool:
         return self.path.suffix.lower() == ".csv"
 
-    def _line(self, write) -> None:
+    def _append(self, row: Iterable | dict) -> None:
         try:
-            write()
+            if self._is_csv:
+                csv.writer(self._file).writerow(row)
+            else:
+                self._file.write(json.dumps(row) + "\n")
             self._file.flush()
         except OSError as error:
             raise self._failed(error) from error

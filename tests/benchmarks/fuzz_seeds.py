@@ -1,0 +1,136 @@
+"""The good files that fuzz.py damages, small and of every sort that the readers know."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import pickle
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin
+
+from doprestore.io.encode import encode
+from doprestore.io.metadata import Metadata
+
+TRAP = Path(tempfile.gettempdir()) / f"doprestore-fuzz-trap-{os.getuid()}"  # appears only if a pickle is run
+
+
+class Trap:
+    """Unpickling this creates the folder TRAP."""
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(TRAP),)
+
+
+def _array(channels: int, depth: str) -> np.ndarray:
+    values = np.random.default_rng(channels).random((9, 7, channels))
+    return (values * (65535 if depth.endswith("u2") or depth == "uint16" else 250)).astype(depth)
+
+
+def _metadata() -> Metadata:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    exif[ExifTags.Base.Artist] = "Ada"
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ExposureTime] = 0.01
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] = (51.0, 30.0, 2.5)
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return Metadata(exif=exif.tobytes(), icc=icc, dpi=(300.0, 300.0), text={"Title": "Caf\xe9", "K": "\u96ea"})
+
+
+def _ours(kind: str, depths: list[str], channels: list[int]) -> list[bytes]:
+    cases = itertools.product(depths, channels, [Metadata(), _metadata()])
+    return [encode(_array(count, depth), metadata, kind) for depth, count, metadata in cases]
+
+
+def _pillow(kind: str, modes: list[str], **options: object) -> list[bytes]:
+    files = []
+    for mode in modes:
+        image = Image.fromarray(_array(3, "uint8")).convert("L" if mode == "1" else "RGB")
+        if mode == "LAB":
+            image = Image.new("LAB", (7, 9))
+        buffer = io.BytesIO()
+        image.convert(mode).save(buffer, kind, **options)
+        files.append(buffer.getvalue())
+    return files
+
+
+def _moving(kind: str) -> list[bytes]:
+    return _pillow(kind, ["RGB"], save_all=True, append_images=[Image.new("RGB", (7, 9), "red")])
+
+
+def _png() -> list[bytes]:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("long", "x" * 3000, zip=True)
+    return [
+        *_ours("PNG", ["uint8", "uint16"], [1, 2, 3, 4]),
+        *_pillow("PNG", ["1", "P", "L"], transparency=0),
+        *_pillow("PNG", ["RGB"], pnginfo=text, transparency=(1, 2, 3)),
+        *_moving("PNG"),
+    ]
+
+
+def _jpeg() -> list[bytes]:
+    return [
+        *_ours("JPEG", ["uint8"], [1, 3]),
+        *_pillow("JPEG", ["L", "RGB", "CMYK"]),
+        *_pillow("JPEG", ["L", "RGB"], progressive=True, exif=_metadata().exif, dpi=(72, 72)),
+        *_moving("MPO"),
+    ]
+
+
+def _webp() -> list[bytes]:
+    return [
+        *_ours("WEBP", ["uint8"], [1, 2, 3, 4]),
+        *_pillow("WEBP", ["RGB", "RGBA"], quality=50, exif=_metadata().exif),
+        *_moving("WEBP"),
+    ]
+
+
+def _tiff() -> list[bytes]:
+    files = _ours("TIFF", ["uint8", "uint16", "float32", "float64"], [1, 2, 3, 4]) + _moving("TIFF")
+    for compression in ("tiff_lzw", "packbits", "tiff_adobe_deflate", "raw"):
+        files += _pillow("TIFF", ["1", "L", "P", "RGB", "CMYK", "LAB"], compression=compression)
+    files += _pillow("TIFF", ["L", "RGB"], compression="jpeg") + _pillow("TIFF", ["1"], compression="group4")
+    compressions = [None, "lzw", "deflate", "zstd", "packbits"]
+    orders = [("<", False), (">", False), ("<", True)]
+    for depth, compression, tile, (order, big) in itertools.product(
+        ["uint8", "uint16", "float32"], compressions, [None, (16, 16)], orders
+    ):
+        buffer = io.BytesIO()
+        tifffile.imwrite(
+            buffer, _array(3, depth), photometric="rgb", compression=compression, tile=tile, byteorder=order,
+            bigtiff=big, predictor=compression in ("lzw", "deflate"),
+        )  # fmt: skip
+        files.append(buffer.getvalue())
+    return files
+
+
+def _ppm() -> list[bytes]:
+    plain = [b"P2\n# grey\n3 2\n255\n0 1 2 3 4 255\n", b"P3 1 1 255 1 2 3\n", b"P1 3 2\n1 0 1\n0 1 0\n"]
+    return [*_ours("PPM", ["uint8", "uint16"], [1, 3]), *_pillow("PPM", ["1"]), *plain, b"P5 3 1 100\n\1\2\3"]
+
+
+def _npy() -> list[bytes]:
+    files = _ours("NPY", ["uint8", "uint16", "float32", "float64"], [1, 2, 3, 4])
+    others = [np.array([[Trap()]], object), np.zeros((4, 4), "int64"), np.zeros(3, [("a", "f4")]), np.array([["ab"]])]
+    for array in [*others, np.asfortranarray(_array(1, "float64")[..., 0]), _array(3, ">u2")]:
+        buffer = io.BytesIO()
+        np.save(buffer, array, allow_pickle=True)
+        files.append(buffer.getvalue())
+    return [*files, pickle.dumps(Trap())]
+
+
+SEEDS: dict[str, Callable[[], list[bytes]]] = {
+    "png": _png,
+    "jpeg": _jpeg,
+    "tiff": _tiff,
+    "webp": _webp,
+    "bmp": lambda: _pillow("BMP", ["1", "L", "P", "RGB", "RGBA"]),
+    "ppm": _ppm,
+    "npy": _npy,
+}
