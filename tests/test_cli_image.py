@@ -122,7 +122,6 @@ BAD_FILES = {
     ("args", "code", "words"),
     [
         ("absent.png out.png", 1, "absent.png: no such file"),
-        (". out.png", 1, "folder"),
         ("empty.png out.png", 1, "empty.png: is empty"),
         ("cut.png out.png", 1, "cut.png: is damaged"),
         ("text.png out.png", 1, "text.png: is not a"),
@@ -149,6 +148,8 @@ BAD_FILES = {
         ("photo.png out.png --page 2", 1, "--page"),
         ("photo.png out.png --nonsense", 2, "--nonsense"),
         ("photo.png", 2, "OUTPUT"),
+        ("photo.png out.png --quality 90", 2, "--quality"),
+        ("photo.png out.png --shard 9/8", 2, "9/8"),
     ],
 )
 def test_bad_input_is_one_line_and_touches_nothing(run_cli, photo, monkeypatch, args, code, words):
@@ -174,6 +175,13 @@ def test_an_output_folder_that_cannot_be_written(run_cli, photo):
         patch.setattr(files.tempfile, "mkstemp", refuse)
         outcome = run_cli("image", photo, photo.with_name("out.png"), *QUICK)
     assert outcome.code == 1 and "Permission denied" in outcome.stderr and outcome.stderr.count("\n") == 1
+
+
+def test_quality_and_subsampling_of_a_jpeg(run_cli, photo):
+    small, large = photo.with_name("small.jpg"), photo.with_name("large.jpg")
+    assert run_cli("image", photo, large, *QUICK).code == 0
+    assert run_cli("image", photo, small, *QUICK, "--quality", 20, "--subsampling", "4:2:0").code == 0
+    assert small.stat().st_size < large.stat().st_size / 2
 
 
 def test_output_over_input_by_force(run_cli, photo):

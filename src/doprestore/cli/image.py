@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import fields
 from pathlib import Path
 
 import click
 
 from doprestore.cli.interrupt import Interrupt
-from doprestore.errors import InputError, OutputError
 from doprestore.settings import OUTPUTS, PRECISIONS, PRESETS, image_settings
 
 
@@ -20,9 +21,20 @@ def _default(name: str) -> str:
                                     for value in values.values()) + f" with {', '.join(values)}]"  # fmt: skip
 
 
+class Shard(click.ParamType):
+    """K/N: the K-th of N shares, from 1."""
+
+    name = "K/N"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", value)
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            self.fail(f"{value!r} is not K/N with K from 1 to N, like 3/8", param, ctx)
+        return int(match[1]), int(match[2])
+
+
 @click.command("image")
-@click.argument("source", metavar="INPUT", type=click.Path(path_type=Path, allow_dash=True))
-@click.argument("output", metavar="OUTPUT", type=click.Path(path_type=Path, allow_dash=True))
+@click.argument("paths", metavar="INPUT... OUTPUT", nargs=-1, required=True, type=click.Path(allow_dash=True))
 @click.option("--preset", type=click.Choice(list(PRESETS)), default="fast", show_default=True,
               help="fast: minutes on a laptop. paper: the published 150 000 steps.")
 @click.option("--steps", type=int, help=f"Optimisation steps. {_default('steps')}")
@@ -48,51 +60,53 @@ def _default(name: str) -> str:
 @click.option("--panel", type=click.Path(path_type=Path), metavar="FILE",
               help="Write input | restored | damage (| clean) side by side.")
 @click.option("--page", type=click.IntRange(1), help="Page of a multi-page TIFF, from 1.")
+@click.option("--quality", type=click.IntRange(1, 100), help="Of .jpg [default: 95] and .webp [default: lossless].")
+@click.option("--subsampling", type=click.Choice(["4:4:4", "4:2:2", "4:2:0"]), help="Of .jpg. [default: 4:4:4]")
+@click.option("--recursive", "-r", is_flag=True, help="Restore the pictures in folders, and in theirs.")
+@click.option("--skip-existing", is_flag=True, help="Leave pictures alone whose output exists.")
+@click.option("--shard", type=Shard(), default="1/1", help="Do only the K-th of N shares of the list, for job arrays.")
 @click.option("--force", is_flag=True, help="Allow OUTPUT to replace INPUT.")
-def command(source: Path, output: Path, preset: str, output_kind: str | None, clean: Path | None, log: Path | None,
-            outliers: Path | None, panel: Path | None, page: int | None, force: bool, **options: object) -> int:  # fmt: skip
+def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recursive: bool, shard: tuple[int, int],
+            force: bool, **options: object) -> int:  # fmt: skip
     """Restore the damaged picture INPUT and write it to OUTPUT, in the format of its extension.
 
     Removes sparse, gross damage of any kind: salt-and-pepper and impulse noise, dead lines, scratches,
     overlays. Size, colour mode, transparency and metadata stay as they are. "-" is standard
     input or output.
 
+    Several pictures, or folders with --recursive, go to the folder OUTPUT under their own names, and every FILE
+    below then names a folder too. What fails is reported and does not stop the others.
+
     \b
-    Example:
+    Examples:
       doprestore image damaged.png restored.png
+      doprestore image a.png b.tif restored/
+      doprestore image scans/ restored/ --recursive --skip-existing
     """
+    from doprestore.cli.jobs import Choices, Files, is_many, plan_many, plan_one
+
+    if len(paths) < 2:
+        raise click.UsageError("Missing argument 'OUTPUT'.", click.get_current_context())
+    *sources, destination = paths
+    files = Files(**{field.name: options.pop(field.name) for field in fields(Files)})
+    choices = Choices(**{field.name: options.pop(field.name) for field in fields(Choices)})
     settings = image_settings(preset, output=output_kind, **options)
-    extras = {"--outliers": outliers, "--panel": panel}
-    _check_paths(source, output, {**extras, "--log": log}, clean, force)
+    if is_many(sources, destination):
+        jobs = plan_many(sources, Path(destination), files, recursive=recursive, force=force, shard=shard)
+
+        from doprestore.cli.batch import restore_many  # imports torch
+
+        with Interrupt() as interrupt:
+            report = restore_many(jobs, settings, choices, interrupt)
+        return interrupt.exit_code if interrupt.received() else report.exit_code
+    job = plan_one(Path(sources[0]), Path(destination), files, force)
+    if choices.skip_existing and job.output.exists():
+        click.echo(f"{job.output}: exists, skipped")
+        return 0
 
     from doprestore.cli.restoring import restore_file  # imports torch
 
     with Interrupt() as interrupt:
-        restore_file(source, output, settings, clean=clean, log=log, outliers=outliers, panel=panel, page=page,
-                     interrupt=interrupt)  # fmt: skip
+        line = restore_file(job, settings, choices, interrupt)
+        click.echo(line, err=destination == "-")
     return interrupt.exit_code if interrupt.received() else 0
-
-
-def _check_paths(source: Path, output: Path, extras: dict[str, Path | None], clean: Path | None, force: bool) -> None:
-    """Refuse what would overwrite an input or one output with another, before any work."""
-    if not force and _same(source, output):
-        raise OutputError(f"{output}: is also the input; give another name, or --force to replace it")
-    for path in (source, clean):
-        if path is not None and str(path) != "-" and not path.exists():
-            raise InputError(f"{path}: no such file; check the name")
-    taken = {"INPUT": source, "--clean": clean, "OUTPUT": output}
-    for flag, path in extras.items():
-        if path is None:
-            continue
-        for other, used in taken.items():
-            if used is not None and (path == used or _same(path, used)):
-                raise OutputError(f"{flag} {path}: is also {other}; give another name")
-        taken[flag] = path
-    if clean is not None and _same(clean, output):
-        raise OutputError(f"{output}: is also --clean; give another name")
-
-
-def _same(one: Path, other: Path) -> bool:
-    return "-" not in (str(one), str(other)) and one.exists() and other.exists() and one.samefile(other)
-
-

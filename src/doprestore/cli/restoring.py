@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 
-import click
 import torch
 from tqdm import tqdm
 
 from doprestore.cli.interrupt import Interrupt
+from doprestore.cli.jobs import Choices, Job
 from doprestore.devices import choose_device
 from doprestore.errors import DoprestoreError, InputError
 from doprestore.image import ImageResult, Progress, recover_image
@@ -22,42 +23,52 @@ from doprestore.settings import ImageSettings
 
 
 def restore_file(
-    source: Path,
-    output: Path,
-    settings: ImageSettings,
-    *,
-    clean: Path | None,
-    log: Path | None,
-    outliers: Path | None,
-    panel: Path | None,
-    page: int | None,
-    interrupt: Interrupt,
-) -> None:
-    """Restore one picture; everything that can be refused is refused before the work starts.
+    job: Job, settings: ImageSettings, choices: Choices, interrupt: Interrupt, *, nested: bool = False
+) -> str | None:
+    """Restore one picture, write its files and return the line that sums it up.
 
-    An interrupted run writes the restoration as it stands.
+    Everything that can be refused is refused before the work starts. An interrupted run writes the restoration as
+    it stands. ``nested``, for one of many: the bar lies below another, and an interrupted run writes nothing and
+    returns None, because --skip-existing would take the output for finished.
     """
+    output, files = job.output, job.files
+    encoding = _encoding(choices, output, lenient=nested)
     choose_device(settings.device)
-    picture = read_picture(source, page=page)
-    for path in (output, outliers, panel):
+    picture = read_picture(job.source, page=choices.page)
+    for path in (output, files.outliers, files.panel):
         if path is not None and str(path) != "-":
             check_output(path)
-    check_format(output, picture)
-    for path in (outliers, panel):
+    check_format(output, picture, **encoding)
+    for path in (files.outliers, files.panel):
         if path is not None:
             check_format(path)
-    writer = LogWriter(log) if log is not None else None
+    writer = LogWriter(files.log) if files.log is not None else None
     damaged = torch.from_numpy(picture.pixels)
-    reference = None if clean is None else _read_clean(clean, picture)
+    clean = None if files.clean is None else _read_clean(files.clean, picture)
 
-    result = _run(damaged, settings, reference, writer, interrupt, label=source.name)
-    write_picture(output, result.restored.numpy(), like=picture)
-    if outliers is not None:
-        write_picture(outliers, outlier_map(result.outliers).numpy())
-    if panel is not None:
+    bar = tqdm(total=settings.steps, desc=job.source.name, unit="step", disable=not sys.stderr.isatty(),
+               dynamic_ncols=True, position=1 if nested else 0, leave=not nested)  # fmt: skip
+    with bar:
+        result = _run(damaged, settings, clean, writer, interrupt, bar)
+    if result.interrupted and nested:
+        return None
+    write_picture(output, result.restored.numpy(), like=picture, **encoding)
+    if files.outliers is not None:
+        write_picture(files.outliers, outlier_map(result.outliers).numpy())
+    if files.panel is not None:
         parts = [damaged, result.restored, outlier_map(result.outliers)]
-        write_picture(panel, side_by_side(parts + ([] if reference is None else [reference])).numpy())
-    click.echo(_summary(output, damaged, result, reference), err=str(output) == "-")
+        write_picture(files.panel, side_by_side(parts + ([] if clean is None else [clean])).numpy())
+    return _summary(output, damaged, result, clean)
+
+
+def _encoding(choices: Choices, output: Path, lenient: bool) -> dict[str, object]:
+    """The options of :func:`write_picture`. ``lenient``: in a mixed folder they concern the formats that have them."""
+    quality, subsampling = choices.quality, choices.subsampling
+    suffix = output.suffix.lower()
+    if lenient and suffix not in (".jpg", ".jpeg"):
+        subsampling = None
+        quality = quality if suffix == ".webp" else None
+    return {"quality": quality, "subsampling": subsampling}
 
 
 def _read_clean(path: Path, like: Picture) -> torch.Tensor:
@@ -76,35 +87,27 @@ def _run(
     clean: torch.Tensor | None,
     writer: LogWriter | None,
     interrupt: Interrupt,
-    label: str,
+    bar: tqdm,
 ) -> ImageResult:
-    quiet = not sys.stderr.isatty()
-    with tqdm(total=settings.steps, desc=label, unit="step", disable=quiet, dynamic_ncols=True) as bar:
+    def show(progress: Progress) -> None:
+        shown = {"loss": f"{progress.loss:.2e}", "outliers": f"{progress.outlier_share:.1%}"}
+        if progress.psnr is not None:
+            shown["PSNR"] = f"{progress.psnr:.2f} dB"
+        bar.set_postfix(shown, refresh=False)
+        bar.update(progress.step - bar.n)
+        if writer is not None:
+            writer.write({name: getattr(progress, name) for name in writer.columns})
 
-        def show(progress: Progress) -> None:
-            shown = {"loss": f"{progress.loss:.2e}", "outliers": f"{progress.outlier_share:.1%}"}
-            if progress.psnr is not None:
-                shown["PSNR"] = f"{progress.psnr:.2f} dB"
-            bar.set_postfix(shown, refresh=False)
-            bar.update(progress.step - bar.n)
-            if writer is not None:
-                writer.write({name: getattr(progress, name) for name in writer.columns})
-
-        def run() -> ImageResult:
+    try:
+        with writer or contextlib.nullcontext():
             return recover_image(damaged, settings, clean=clean, callback=show, should_stop=interrupt.received)
-
-        try:
-            if writer is None:
-                return run()
-            with writer:
-                return run()
-        except (MemoryError, torch.OutOfMemoryError) as error:
-            raise _too_large(damaged, settings) from error
-        except RuntimeError as error:
-            # The CPU allocator has no exception of its own.
-            if "allocate memory" not in str(error):
-                raise
-            raise _too_large(damaged, settings) from error
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise _too_large(damaged, settings) from error
+    except RuntimeError as error:
+        # The CPU allocator has no exception of its own.
+        if "allocate memory" not in str(error):
+            raise
+        raise _too_large(damaged, settings) from error
 
 
 def _too_large(damaged: torch.Tensor, settings: ImageSettings) -> DoprestoreError:
