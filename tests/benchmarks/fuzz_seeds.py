@@ -36,8 +36,8 @@ def _metadata() -> Metadata:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     exif[ExifTags.Base.Artist] = "Ada"
-    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ExposureTime] = 0.01
-    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] = (51.0, 30.0, 2.5)
+    exif[ExifTags.IFD.Exif] = {ExifTags.Base.ExposureTime: 0.01}
+    exif[ExifTags.IFD.GPSInfo] = {ExifTags.GPS.GPSLatitude: (51.0, 30.0, 2.5)}
     icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     return Metadata(exif=exif.tobytes(), icc=icc, dpi=(300.0, 300.0), text={"Title": "Caf\xe9", "K": "\u96ea"})
 
