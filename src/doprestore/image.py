@@ -127,6 +127,35 @@ class ImageRecovery:
         """What θ descends: the mean squared residual."""
         return residual.square().mean()
 
+    def state_dict(self) -> dict[str, object]:
+        """All that changes with the steps, for :meth:`load_state_dict`; the rest follows from picture and settings."""
+        return {
+            "step_number": self.step_number,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "outliers": self.outliers.state_dict(),
+            "average": self.average,
+            "loss": self.loss,
+            "noise": None if self.noise is None else self.noise.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        """Go on where :meth:`state_dict` was taken, bit for bit the same on the same CPU.
+
+        Raises :class:`InputError` for a state of another picture or other settings.
+        """
+        try:
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.outliers.load_state_dict(state["outliers"])
+            self.average.copy_(state["average"])
+            self.loss = state["loss"].to(self.device)
+            if self.noise is not None:
+                self.noise.set_state(state["noise"])
+            self.step_number = int(state["step_number"])
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise InputError("the saved state does not fit this picture and these settings; start anew") from error
+
     def network_output(self) -> Tensor:
         """φ(θ): (C, H, W), averaged over the last steps unless the preset says otherwise."""
         return self.padding.crop(self.average)
@@ -181,12 +210,16 @@ def recover_image(
     callback: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     report_every: int | None = None,
+    resume: dict[str, object] | None = None,
+    keep: Callable[[Callable[[], dict[str, object]]], None] | None = None,
 ) -> ImageResult:
     """Run the recovery of a (C, H, W) picture in [0, 1] and return the result.
 
     clean: the undamaged picture, for the PSNR in the reports alone; it never influences the result.
     callback: called with a :class:`Progress` every ``report_every`` steps (default: about 200 reports) and at the end.
     should_stop: asked after every step; True ends the run with what there is.
+    keep: called after every step with a function that returns the state of the run; a later call with ``resume``
+        that state goes on from there.
     Raises :class:`InputError`, :class:`UsageError`, and :class:`NumericalError` when the loss is not finite.
     """
     recovery = ImageRecovery(picture, settings)
@@ -195,6 +228,9 @@ def recover_image(
             raise InputError(f"the clean picture has shape {tuple(clean.shape)}, the damaged one {tuple(picture.shape)}")
         clean = clean.to(recovery.device, torch.float32)
     start = time.perf_counter()
+    if resume is not None:
+        recovery.load_state_dict(resume)
+        start -= float(resume["seconds"])
     every = report_every or max(1, settings.steps // 200)
     interrupted = False
     while recovery.step_number < settings.steps and not interrupted:
@@ -212,6 +248,8 @@ def recover_image(
                 share = recovery.found_outliers().float().mean().item()
                 seconds = time.perf_counter() - start
                 callback(Progress(recovery.step_number, settings.steps, loss, share, quality, seconds))
+        if keep is not None:
+            keep(lambda: recovery.state_dict() | {"seconds": time.perf_counter() - start})
     return ImageResult(
         restored=recovery.restored().cpu().clamp(0, 1),
         network=recovery.network_output().cpu().clamp(0, 1),

@@ -52,6 +52,10 @@ class OutlierPair:
     def state_dict(self) -> dict[str, Tensor]:
         return {"g": self.g, "h": self.h}
 
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.g.copy_(state["g"])
+        self.h.copy_(state["h"])
+
 
 class MirrorOutliers:
     """The closed form s = −2 γ² sinh(2Q), Q the accumulated residual times the rate."""
@@ -77,3 +81,6 @@ class MirrorOutliers:
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"q": self.q}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.q.copy_(state["q"])

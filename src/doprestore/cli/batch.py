@@ -78,7 +78,7 @@ def _restore_one(job: Job, settings: ImageSettings, choices: Choices, interrupt:
     try:
         if job.error is not None:
             raise job.error
-        if choices.skip_existing and job.output.exists():
+        if choices.skip_existing and job.is_done():
             report.skipped(job)
             return
         make_folders(job)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import fields
 from pathlib import Path
 
 import click
 
 from doprestore.cli.interrupt import Interrupt
+from doprestore.cli.params import Duration, Shard
 from doprestore.settings import OUTPUTS, PRECISIONS, PRESETS, image_settings
 
 
@@ -19,18 +19,6 @@ def _default(name: str) -> str:
         return f"[default: {next(iter(values.values()))}]"
     return "[default: " + ", ".join(f"{value:g}" if isinstance(value, float) else f"{value}"
                                     for value in values.values()) + f" with {', '.join(values)}]"  # fmt: skip
-
-
-class Shard(click.ParamType):
-    """K/N: the K-th of N shares, from 1."""
-
-    name = "K/N"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", value)
-        if match is None or not 1 <= int(match[1]) <= int(match[2]):
-            self.fail(f"{value!r} is not K/N with K from 1 to N, like 3/8", param, ctx)
-        return int(match[1]), int(match[2])
 
 
 @click.command("image")
@@ -62,6 +50,11 @@ class Shard(click.ParamType):
 @click.option("--page", type=click.IntRange(1), help="Page of a multi-page TIFF, from 1.")
 @click.option("--quality", type=click.IntRange(1, 100), help="Of .jpg [default: 95] and .webp [default: lossless].")
 @click.option("--subsampling", type=click.Choice(["4:4:4", "4:2:2", "4:2:0"]), help="Of .jpg. [default: 4:4:4]")
+@click.option("--checkpoint", type=click.Path(path_type=Path), metavar="FILE",
+              help="Save the run here now and then, and when interrupted; deleted once OUTPUT is written.")
+@click.option("--checkpoint-every", type=Duration(), default="60s", show_default=True,
+              help="Seconds, or like 90s, 10m, 1h.")
+@click.option("--resume", is_flag=True, help="Go on from --checkpoint; without one yet, start.")
 @click.option("--recursive", "-r", is_flag=True, help="Restore the pictures in folders, and in theirs.")
 @click.option("--skip-existing", is_flag=True, help="Leave pictures alone whose output exists.")
 @click.option("--shard", type=Shard(), default="1/1", help="Do only the K-th of N shares of the list, for job arrays.")
@@ -90,6 +83,8 @@ def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recurs
     *sources, destination = paths
     files = Files(**{field.name: options.pop(field.name) for field in fields(Files)})
     choices = Choices(**{field.name: options.pop(field.name) for field in fields(Choices)})
+    if choices.resume and files.checkpoint is None:
+        raise click.UsageError("--resume goes on from a checkpoint; name it with --checkpoint FILE")
     settings = image_settings(preset, output=output_kind, **options)
     if is_many(sources, destination):
         jobs = plan_many(sources, Path(destination), files, recursive=recursive, force=force, shard=shard)
@@ -100,7 +95,7 @@ def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recurs
             report = restore_many(jobs, settings, choices, interrupt)
         return interrupt.exit_code if interrupt.received() else report.exit_code
     job = plan_one(Path(sources[0]), Path(destination), files, force)
-    if choices.skip_existing and job.output.exists():
+    if choices.skip_existing and job.is_done():
         click.echo(f"{job.output}: exists, skipped")
         return 0
 

@@ -10,7 +10,7 @@ from doprestore.errors import DoprestoreError, InputError, OutputError, UsageErr
 from doprestore.io.encode import EXTENSIONS
 
 # Files beside the output, and what they are called when there are many pictures.
-SUFFIXES = {"log": ".csv", "outliers": ".png", "panel": ".png"}
+SUFFIXES = {"log": ".csv", "outliers": ".png", "panel": ".png", "checkpoint": ".ckpt"}
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Files:
     log: Path | None = None
     outliers: Path | None = None
     panel: Path | None = None
+    checkpoint: Path | None = None
 
     def given(self) -> dict[str, Path]:
         """Flag -> path of those that were given."""
@@ -36,6 +37,8 @@ class Choices:
     quality: int | None = None
     subsampling: str | None = None
     skip_existing: bool = False
+    checkpoint_every: float = 60.0  # seconds
+    resume: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,11 @@ class Job:
     output: Path
     files: Files
     error: DoprestoreError | None = None
+
+    def is_done(self) -> bool:
+        """Whether the output is there, and not just what an interrupted run with a checkpoint has left."""
+        unfinished = self.files.checkpoint is not None and self.files.checkpoint.exists()
+        return self.output.exists() and not unfinished
 
 
 def plan_one(source: Path, output: Path, files: Files, force: bool) -> Job:

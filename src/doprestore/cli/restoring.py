@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -11,12 +12,14 @@ from tqdm import tqdm
 
 from doprestore.cli.interrupt import Interrupt
 from doprestore.cli.jobs import Choices, Job
+from doprestore.cli.keeping import Keeper
 from doprestore.devices import choose_device
 from doprestore.errors import DoprestoreError, InputError
 from doprestore.image import ImageResult, Progress, recover_image
+from doprestore.io.checkpoint import fingerprint
 from doprestore.io.files import check_output
 from doprestore.io.images import Picture, check_format, read_picture, write_picture
-from doprestore.io.log import LogWriter
+from doprestore.io.log import COLUMNS, LogWriter
 from doprestore.metrics import psnr
 from doprestore.report import outlier_map, panel as side_by_side
 from doprestore.settings import ImageSettings
@@ -45,11 +48,16 @@ def restore_file(
     writer = LogWriter(files.log) if files.log is not None else None
     damaged = torch.from_numpy(picture.pixels)
     clean = None if files.clean is None else _read_clean(files.clean, picture)
+    keeper = None
+    if files.checkpoint is not None:
+        identity = {"kind": "image", "data": fingerprint(picture.samples), "settings": asdict(settings)}
+        keeper = Keeper(files.checkpoint, identity, every=choices.checkpoint_every, resume=choices.resume,
+                        interrupt=interrupt)  # fmt: skip
 
     bar = tqdm(total=settings.steps, desc=job.source.name, unit="step", disable=not sys.stderr.isatty(),
                dynamic_ncols=True, position=1 if nested else 0, leave=not nested)  # fmt: skip
     with bar:
-        result = _run(damaged, settings, clean, writer, interrupt, bar)
+        result = _run(damaged, settings, clean, writer, keeper, interrupt, bar)
     if result.interrupted and nested:
         return None
     write_picture(output, result.restored.numpy(), like=picture, **encoding)
@@ -58,6 +66,8 @@ def restore_file(
     if files.panel is not None:
         parts = [damaged, result.restored, outlier_map(result.outliers)]
         write_picture(files.panel, side_by_side(parts + ([] if clean is None else [clean])).numpy())
+    if keeper is not None and not result.interrupted:
+        keeper.finished()
     return _summary(output, damaged, result, clean)
 
 
@@ -86,21 +96,29 @@ def _run(
     settings: ImageSettings,
     clean: torch.Tensor | None,
     writer: LogWriter | None,
+    keeper: Keeper | None,
     interrupt: Interrupt,
     bar: tqdm,
 ) -> ImageResult:
+    rows = [] if keeper is None else keeper.rows
+
     def show(progress: Progress) -> None:
         shown = {"loss": f"{progress.loss:.2e}", "outliers": f"{progress.outlier_share:.1%}"}
         if progress.psnr is not None:
             shown["PSNR"] = f"{progress.psnr:.2f} dB"
         bar.set_postfix(shown, refresh=False)
         bar.update(progress.step - bar.n)
+        rows.append({name: getattr(progress, name) for name in COLUMNS})
         if writer is not None:
-            writer.write({name: getattr(progress, name) for name in writer.columns})
+            writer.write(rows[-1])
 
     try:
         with writer or contextlib.nullcontext():
-            return recover_image(damaged, settings, clean=clean, callback=show, should_stop=interrupt.received)
+            for row in rows if writer is not None else []:  # of the run that this one goes on with
+                writer.write(row)
+            resume = None if keeper is None else keeper.state
+            return recover_image(damaged, settings, clean=clean, callback=show, should_stop=interrupt.received,
+                                 resume=resume, keep=keeper)  # fmt: skip
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise _too_large(damaged, settings) from error
     except RuntimeError as error:

@@ -1,0 +1,48 @@
+"""When a run is saved and how it goes on: the command line's side of checkpoints. Imports torch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from doprestore.cli.interrupt import Interrupt
+from doprestore.errors import InputError
+from doprestore.io.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
+from doprestore.io.files import check_output
+
+State = Callable[[], dict[str, object]]
+
+
+class Keeper:
+    """Saves a run every ``every`` seconds and when it is interrupted.
+
+    ``identity`` is the kind, data and settings of :func:`save_checkpoint`. ``state`` is what an earlier run saved, or
+    None. ``rows``, the log so far, travels along.
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, object], *, every: float, resume: bool, interrupt: Interrupt):
+        self.path = path
+        self.state: dict[str, object] | None = None
+        self.rows: list[dict[str, object]] = []
+        self._identity = identity
+        self._every = every
+        self._interrupt = interrupt
+        check_output(path)
+        if path.exists():
+            if not resume:
+                raise InputError(f"--checkpoint {path}: exists; add --resume to go on from it, or delete it")
+            self.state = load_checkpoint(path, **identity)
+            if not {"rows", "seconds"} <= self.state.keys():
+                raise InputError(f"--checkpoint {path}: is incomplete; delete it to start anew")
+            self.rows = self.state["rows"]
+        self._saved = time.monotonic()
+
+    def __call__(self, state: State) -> None:
+        if self._interrupt.received() or time.monotonic() - self._saved >= self._every:
+            save_checkpoint(self.path, state() | {"rows": self.rows}, **self._identity)
+            self._saved = time.monotonic()
+
+    def finished(self) -> None:
+        """The result is safe: the checkpoint can go."""
+        remove_checkpoint(self.path)

@@ -1,0 +1,31 @@
+"""Kinds of option values that several commands share."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+
+class Shard(click.ParamType):
+    """K/N: the K-th of N shares, from 1."""
+
+    name = "K/N"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", value)
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            self.fail(f"{value!r} is not K/N with K from 1 to N, like 3/8", param, ctx)
+        return int(match[1]), int(match[2])
+
+
+class Duration(click.ParamType):
+    """A time in seconds: "60", "60s", "5m", "1h"."""
+
+    name = "TIME"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)([smh]?)", value)
+        if match is None:
+            self.fail(f"{value!r} is not a time like 60s, 10m or 1h", param, ctx)
+        return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
