@@ -38,6 +38,7 @@ def restore_image(
     *,
     layout: str = "CHW",
     preset: str = "fast",
+    mask: Array | None = None,
     clean: Array | None = None,
     callback: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -47,6 +48,7 @@ def restore_image(
 
     picture: array or tensor, float in [0, 1], of shape (H, W), or (C, H, W) with ``layout="CHW"``,
         or (H, W, C) with ``layout="HWC"``; C = 1 or 3; any size.
+    mask: bool, True where a value is known to be bad, (H, W) or of the shape of ``picture``; the rest may be bad too.
     clean: the undamaged picture in the same layout, for the PSNR in the reports alone.
     callback: receives a :class:`Progress` now and then. should_stop: asked after each step; True ends the run.
     settings: any field of :class:`ImageSettings`, e.g. ``steps=300, device="cuda"``.
@@ -60,7 +62,8 @@ def restore_image(
     chosen = image_settings(preset, **settings)
     data = _to_chw(picture, layout, "picture")
     reference = None if clean is None else _to_chw(clean, layout, "clean")
-    result = recover_image(data, chosen, clean=reference, callback=callback, should_stop=should_stop)
+    unknown = None if mask is None else _mask_to_chw(mask, layout)
+    result = recover_image(data, chosen, mask=unknown, clean=reference, callback=callback, should_stop=should_stop)
 
     def back(values: Tensor) -> Array:
         if np.ndim(picture) == 2:
@@ -85,3 +88,8 @@ def _to_chw(picture: Array, layout: str, name: str) -> Tensor:
     if data.numel() and (data.min() < 0 or data.max() > 1):
         raise InputError(f"{name}: values must lie in [0, 1]; scale them first")
     return data.float()
+
+
+def _mask_to_chw(mask: Array, layout: str) -> Tensor:
+    data = mask if isinstance(mask, Tensor) else torch.from_numpy(np.ascontiguousarray(mask))
+    return data.permute(2, 0, 1) if data.ndim == 3 and layout == "HWC" else data

@@ -63,9 +63,11 @@ class ImageRecovery:
     """The recovery of one picture, a step at a time.
 
     picture: (C, H, W), C = 1 or 3, float in [0, 1].
+    mask: bool, (H, W) or (C, H, W), True where the value is known to be bad: A of eq. (3) then samples the
+        others, so that the network alone says what belongs there.
     """
 
-    def __init__(self, picture: Tensor, settings: ImageSettings):
+    def __init__(self, picture: Tensor, settings: ImageSettings, mask: Tensor | None = None):
         if picture.ndim != 3 or picture.shape[0] not in (1, 3) or picture.numel() == 0:
             raise InputError(f"a picture must have shape (1, H, W) or (3, H, W), not {tuple(picture.shape)}")
         if not torch.isfinite(picture).all():
@@ -74,6 +76,8 @@ class ImageRecovery:
         self.device = choose_device(settings.device)
         self.padding = Padding(picture.shape[1], picture.shape[2])
         self.y = self.padding.pad(picture.to(self.device, torch.float32))
+        self.unknown = None if mask is None else _checked_mask(mask, picture).to(self.device)
+        self.sampling = None if mask is None else self.padding.pad(~self.unknown).float()  # A, as a factor
         self.rate = outlier_rate(settings, *self.padding.padded)
         self.step_number = 0
 
@@ -112,6 +116,8 @@ class ImageRecovery:
             x = self.network(z)
         x = x.float().squeeze(0)
         residual = x + self.outliers.value() - self.y
+        if self.sampling is not None:
+            residual = residual * self.sampling
         loss = self.objective(residual)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -165,9 +171,10 @@ class ImageRecovery:
         return self.padding.crop(self.outliers.value())
 
     def found_outliers(self) -> Tensor:
-        """(C, H, W) bool: the values that s explains better than the network does."""
+        """(C, H, W) bool: the values that s explains better than the network does, and those known to be bad."""
         difference = self.padding.crop(self.y) - self.network_output()
-        return self.corruption().abs() > 0.5 * difference.abs()
+        found = self.corruption().abs() > 0.5 * difference.abs()
+        return found if self.unknown is None else found | self.unknown
 
     def restored(self) -> Tensor:
         """The answer, (C, H, W) in [0, 1], by ``settings.output``."""
@@ -175,6 +182,18 @@ class ImageRecovery:
         if self.settings.output == "composed":
             output = torch.where(self.found_outliers(), output, self.padding.crop(self.y))
         return output
+
+
+def _checked_mask(mask: Tensor, picture: Tensor) -> Tensor:
+    if mask.dtype != torch.bool or mask.shape not in (picture.shape, picture.shape[1:]):
+        raise InputError(
+            f"the mask must be bool of shape {tuple(picture.shape)} or {tuple(picture.shape[1:])}, "
+            f"not {mask.dtype} of shape {tuple(mask.shape)}"
+        )
+    mask = mask.expand(picture.shape)
+    if mask.all():
+        raise InputError("the mask marks every value as bad; leave some to go by")
+    return mask
 
 
 @dataclass(frozen=True)
@@ -206,6 +225,7 @@ def recover_image(
     picture: Tensor,
     settings: ImageSettings,
     *,
+    mask: Tensor | None = None,
     clean: Tensor | None = None,
     callback: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -215,6 +235,7 @@ def recover_image(
 ) -> ImageResult:
     """Run the recovery of a (C, H, W) picture in [0, 1] and return the result.
 
+    mask: True where a value is known to be bad, see :class:`ImageRecovery`.
     clean: the undamaged picture, for the PSNR in the reports alone; it never influences the result.
     callback: called with a :class:`Progress` every ``report_every`` steps (default: about 200 reports) and at the end.
     should_stop: asked after every step; True ends the run with what there is.
@@ -222,7 +243,7 @@ def recover_image(
         that state goes on from there.
     Raises :class:`InputError`, :class:`UsageError`, and :class:`NumericalError` when the loss is not finite.
     """
-    recovery = ImageRecovery(picture, settings)
+    recovery = ImageRecovery(picture, settings, mask)
     if clean is not None:
         if clean.shape != picture.shape:
             raise InputError(f"the clean picture has shape {tuple(clean.shape)}, the damaged one {tuple(picture.shape)}")

@@ -41,6 +41,8 @@ def _default(name: str) -> str:
               f"is fast. {_default('precision')}")
 @click.option("--clean", type=click.Path(path_type=Path), metavar="FILE",
               help="The undamaged picture, to log the PSNR; it never influences the result.")
+@click.option("--mask", type=click.Path(path_type=Path), metavar="FILE",
+              help="Picture of the same size, white where values are known to be bad; the rest may be bad too.")
 @click.option("--log", type=click.Path(path_type=Path), metavar="FILE",
               help="Write step, loss, PSNR, outlier share and seconds to FILE.csv or FILE.jsonl.")
 @click.option("--outliers", type=click.Path(path_type=Path), metavar="FILE",

@@ -18,6 +18,7 @@ class Files:
     """The files beside input and output that one command line names; for many pictures, their folders."""
 
     clean: Path | None = None
+    mask: Path | None = None
     log: Path | None = None
     outliers: Path | None = None
     panel: Path | None = None
@@ -132,7 +133,7 @@ def _expand(sources: list[str], destination: Path, recursive: bool) -> list[tupl
 
 
 def _files_for(files: Files, name: Path) -> Files:
-    """The files of the picture ``name`` in the folders that ``files`` names; --clean may be one file for all."""
+    """The files of the picture ``name`` in the folders that ``files`` names; --clean and --mask may be one for all."""
     own = {}
     for field in fields(files):
         path = getattr(files, field.name)
@@ -148,7 +149,7 @@ def _check(source: Path, output: Path, files: Files, force: bool) -> None:
     """Refuse what would overwrite an input or one output with another, before any work."""
     if not force and _same(source, output):
         raise OutputError(f"{output}: is also the input; give another name, or --force to replace it")
-    for path in (source, files.clean):
+    for path in (source, files.clean, files.mask):
         if path is not None and str(path) != "-" and not path.exists():
             raise InputError(f"{path}: no such file; check the name")
     taken = {"INPUT": source, "OUTPUT": output}

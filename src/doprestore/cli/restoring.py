@@ -7,6 +7,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -48,16 +49,17 @@ def restore_file(
     writer = LogWriter(files.log) if files.log is not None else None
     damaged = torch.from_numpy(picture.pixels)
     clean = None if files.clean is None else _read_clean(files.clean, picture)
+    mask = None if files.mask is None else _read_mask(files.mask, picture)
     keeper = None
     if files.checkpoint is not None:
-        identity = {"kind": "image", "data": fingerprint(picture.samples), "settings": asdict(settings)}
+        identity = {"kind": "image", "data": fingerprint(picture.samples, mask), "settings": asdict(settings)}
         keeper = Keeper(files.checkpoint, identity, every=choices.checkpoint_every, resume=choices.resume,
                         interrupt=interrupt)  # fmt: skip
 
     bar = tqdm(total=settings.steps, desc=job.source.name, unit="step", disable=not sys.stderr.isatty(),
                dynamic_ncols=True, position=1 if nested else 0, leave=not nested)  # fmt: skip
     with bar:
-        result = _run(damaged, settings, clean, writer, keeper, interrupt, bar)
+        result = _run(damaged, settings, mask, clean, writer, keeper, interrupt, bar)
     if result.interrupted and nested:
         return None
     write_picture(output, result.restored.numpy(), like=picture, **encoding)
@@ -91,9 +93,23 @@ def _read_clean(path: Path, like: Picture) -> torch.Tensor:
     return clean
 
 
+def _read_mask(path: Path, like: Picture) -> np.ndarray:
+    """The picture at ``path`` as bool: (H, W), or (C, H, W) for a mask in colour of a picture in colour."""
+    pixels = read_picture(path).pixels
+    if pixels.shape[1:] != like.pixels.shape[1:]:
+        raise InputError(
+            f"--mask {path}: is {_size(pixels.shape)}, the input is {_size(like.pixels.shape)}; give one of the same size"
+        )
+    bad = pixels >= 0.5
+    if not bad.any() and pixels.any():
+        raise InputError(f"--mask {path}: has no white, its lightest value is {pixels.max():.3g} of 1; make bad white")
+    return bad if bad.shape == like.pixels.shape else bad.any(axis=0)
+
+
 def _run(
     damaged: torch.Tensor,
     settings: ImageSettings,
+    mask: np.ndarray | None,
     clean: torch.Tensor | None,
     writer: LogWriter | None,
     keeper: Keeper | None,
@@ -117,8 +133,16 @@ def _run(
             for row in rows if writer is not None else []:  # of the run that this one goes on with
                 writer.write(row)
             resume = None if keeper is None else keeper.state
-            return recover_image(damaged, settings, clean=clean, callback=show, should_stop=interrupt.received,
-                                 resume=resume, keep=keeper)  # fmt: skip
+            return recover_image(
+                damaged,
+                settings,
+                mask=None if mask is None else torch.from_numpy(mask),
+                clean=clean,
+                callback=show,
+                should_stop=interrupt.received,
+                resume=resume,
+                keep=keeper,
+            )
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise _too_large(damaged, settings) from error
     except RuntimeError as error:
