@@ -11,6 +11,8 @@ from importlib import import_module
 from doprestore._version import __version__
 
 _PUBLIC = {
+    "rpca": "matrix",
+    "RpcaResult": "matrix",
     "DoprestoreError": "errors",
     "ImageSettings": "settings",
     "Progress": "image",

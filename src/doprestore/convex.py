@@ -1,0 +1,167 @@
+"""The convex program (8): min ‖X‖_* + λ‖s‖_1 subject to A(X) + s = y (and X ⪰ 0), the limit of the flow of eq. (6).
+
+:class:`ConvexRPCA` (A = the known entries) is the last resort of the fast solver and the yardstick of the
+benchmarks; :func:`convex_sensing` (any A) checks Theorem 1. Both use the alternating direction method of
+multipliers: Candès, Li, Ma, Wright, "Robust principal component analysis?", JACM 2011, algorithm 1.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from doprestore.operators import Stack
+
+PARTIAL_FROM = 400  # from this many rows and columns on, only the leading singular vectors are computed
+
+
+class ConvexRPCA:
+    """(8) for the known entries of ``y`` (rows, columns); ``known`` None: all. psd: X ⪰ 0, for square y.
+
+    The multiplier equals μ·``dual``; s is never stored. ``primal`` and ``change`` are ‖y − X − s‖_F and the last
+    step's ‖ΔX‖_F, both relative to ‖y‖_F; :attr:`done` once both are at most ``tolerance``.
+    """
+
+    def __init__(self, y: Tensor, known: Tensor | None, lam: float, *, psd: bool = False, tolerance: float = 1e-7,
+                 seed: int = 0):  # fmt: skip
+        self.y = y
+        self.known = known
+        self.lam = lam
+        self.psd = psd
+        self.tolerance = tolerance
+        self.mu = y.numel() / (4 * max(torch.linalg.vector_norm(y, 1).item(), torch.finfo(y.dtype).tiny))
+        self.low_rank = torch.zeros_like(y)
+        self.dual = torch.zeros_like(y)
+        self.norm = max(torch.linalg.vector_norm(y).item(), torch.finfo(y.dtype).tiny)
+        self.rank = 0
+        self.steps = 0
+        self.primal = self.change = math.inf
+        self._basis = None
+        self._generator = torch.Generator().manual_seed(seed)
+
+    @property
+    def done(self) -> bool:
+        return max(self.primal, self.change) <= self.tolerance
+
+    def step(self) -> None:
+        # With w = y − X + dual, the update of s is soft(w, λ/μ), and the new dual is w − s = clip(w, λ/μ).
+        w = torch.sub(self.y, self.low_rank).add_(self.dual)
+        clipped = w.clamp_(-self.lam / self.mu, self.lam / self.mu)
+        if self.known is not None:
+            clipped.mul_(self.known)  # a missing entry costs nothing: s takes up all of it
+        # y − X − s = clipped − dual, and the next X is the shrinkage of y − s + clipped = X − dual + 2 clipped.
+        target = torch.sub(self.low_rank, self.dual).add_(clipped, alpha=2)
+        self.primal = torch.linalg.vector_norm(self.dual.sub_(clipped)).item() / self.norm
+        self.dual = clipped
+        low_rank = self._shrink(target)
+        self.change = torch.linalg.vector_norm(self.low_rank.sub_(low_rank)).item() / self.norm
+        self.low_rank = low_rank
+        self.steps += 1
+        if self.steps % 10 == 0 and self.steps <= 300:
+            self._balance()
+
+    def sparse(self) -> Tensor:
+        """s of the last step: zero wherever the multiplier is inside its bounds."""
+        s = torch.sub(self.y, self.low_rank)
+        s.masked_fill_(self.dual.abs() < self.lam / self.mu * (1 - 1e-6), 0)
+        return s if self.known is None else s.mul_(self.known)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        counts = torch.tensor([self.mu, self.steps, self.rank, self.primal, self.change], dtype=torch.float64)
+        return {"low_rank": self.low_rank, "dual": self.dual, "counts": counts}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.low_rank, self.dual = state["low_rank"], state["dual"]
+        self.mu, steps, rank, self.primal, self.change = state["counts"].tolist()
+        self.steps, self.rank = int(steps), int(rank)
+
+    def _balance(self) -> None:
+        """Keep the two residuals within a factor 5 of each other (Boyd et al., 2011, section 3.4.1)."""
+        ratio = self.primal / max(self.change, 1e-300)
+        factor = 1.5 if ratio > 5 else 1 / 1.5 if ratio < 0.2 else 1.0
+        self.mu *= factor
+        self.dual /= factor
+
+    def _shrink(self, x: Tensor) -> Tensor:
+        """Soft-threshold the singular values (psd: the eigenvalues) of x at 1/μ."""
+        threshold = 1 / self.mu
+        if self.psd:
+            values, vectors = torch.linalg.eigh((x + x.T).div_(2).double())
+            values = (values - threshold).clamp_min(0)
+            self.rank = int((values > 0).sum())
+            vectors = vectors[:, values > 0].to(x.dtype)
+            return (vectors * values[values > 0].to(x.dtype)) @ vectors.T
+        if x.shape[0] < x.shape[1]:
+            return self._shrink_tall(x.T, threshold).T
+        return self._shrink_tall(x, threshold)
+
+    def _shrink_tall(self, x: Tensor, threshold: float) -> Tensor:
+        columns = x.shape[1]
+        partial = self.rank + 10
+        while columns >= PARTIAL_FROM and self.steps > 0 and partial < columns // 4:
+            if self._basis is None or self._basis.shape[1] < partial:
+                extra = partial - (0 if self._basis is None else self._basis.shape[1])
+                fresh = torch.randn((columns, extra), generator=self._generator).to(x)
+                self._basis = fresh if self._basis is None else torch.cat([self._basis, fresh], dim=1)
+            left = torch.linalg.qr(x @ self._basis)[0]
+            right, sigma, a = torch.linalg.svd(x.T @ left, full_matrices=False)
+            self._basis = right
+            if sigma[-1] < threshold:
+                return self._assemble(left @ a.T, sigma, right, threshold)
+            partial = 2 * partial
+        self._basis = None
+        if columns < 100:
+            u, sigma, vt = torch.linalg.svd(x.double(), full_matrices=False)
+            return self._assemble(u.to(x.dtype), sigma.to(x.dtype), vt.T.to(x.dtype), threshold)
+        # The Gram matrix in float64, by blocks of rows so that no float64 copy of a float32 x is made.
+        gram = torch.zeros((columns, columns), dtype=torch.float64, device=x.device)
+        for block in x.split(max(columns, 1024)):
+            block = block.double()
+            gram.addmm_(block.T, block)
+        values, vectors = torch.linalg.eigh(gram)
+        keep = values > threshold**2
+        self.rank = int(keep.sum())
+        sigma, v = values[keep].sqrt(), vectors[:, keep]
+        shrunk = (v * (1 - threshold / sigma)).to(x.dtype)
+        return (x @ shrunk) @ v.to(x.dtype).T
+
+    def _assemble(self, u: Tensor, sigma: Tensor, v: Tensor, threshold: float) -> Tensor:
+        keep = sigma > threshold
+        self.rank = int(keep.sum())
+        return (u[:, keep] * (sigma[keep] - threshold)) @ v[:, keep].T
+
+
+def convex_sensing(operator: Stack, y: Tensor, lam: float, *, psd: bool, steps: int = 5000) -> tuple[Tensor, Tensor]:
+    """Solve (8) for general measurements, by ``steps`` steps at fixed penalty; return X (rows, columns) and s (m,).
+
+    Splits X = Z with the norm on Z, and solves exactly for (X, s) in turn; small problems only, float64.
+    """
+    a = operator.matrices.reshape(len(y), -1).double()
+    y = y.double()
+    shape = operator.matrices.shape[1:]
+    unknowns = a.shape[1]
+    both = torch.cat([a, torch.eye(len(y), dtype=a.dtype, device=a.device)], dim=1)  # [A I] (X; s) = y
+    inverse = torch.linalg.inv(both @ both.T)
+    z = torch.zeros(both.shape[1], dtype=a.dtype, device=a.device)
+    dual = torch.zeros_like(z)
+    step = max(y.abs().max().item(), 1e-30) * 0.1
+    for _ in range(steps):
+        target = z - dual
+        x = target + both.T @ (inverse @ (y - both @ target))  # onto the data
+        relaxed = 1.6 * x - 0.6 * z
+        w = relaxed + dual
+        signal = _shrink_matrix(w[:unknowns].reshape(shape), step, psd).reshape(-1)
+        sparse = w[unknowns:].sign() * (w[unknowns:].abs() - lam * step).clamp_min(0)
+        z = torch.cat([signal, sparse])
+        dual = w - z
+    return z[:unknowns].reshape(shape), z[unknowns:]
+
+
+def _shrink_matrix(x: Tensor, threshold: float, psd: bool) -> Tensor:
+    if psd:
+        values, vectors = torch.linalg.eigh((x + x.T) / 2)
+        return (vectors * (values - threshold).clamp_min(0)) @ vectors.T
+    u, sigma, vt = torch.linalg.svd(x, full_matrices=False)
+    return (u * (sigma - threshold).clamp_min(0)) @ vt

@@ -1,0 +1,159 @@
+"""Exact values once the outliers are all but named: refit the low-rank part on the trusted entries alone.
+
+The outliers and the rank come from the flow. Each step drops the entries whose residual exceeds a threshold, moves
+L = U Vᵀ towards the others (one alternating least-squares step on the completed matrix, over-relaxed for the
+dropped share), and lowers the threshold by a fixed factor, but not below the level of dense noise. With exact data
+this converges linearly to rounding error.
+
+Lowered too fast, the threshold drops good entries for ever, and the fit looks perfect on what is left. Hence
+:func:`supported`: every row and every column must hold more entries that agree exactly than it has unknowns, which a
+wrong L does not achieve by chance.
+
+The scheme is the alternating projection of Netrapalli et al., "Non-convex robust PCA", NeurIPS 2014, with the rank and
+the start from the flow and the threshold from the residuals.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+SAMPLE = 20_000  # entries from which quantiles are estimated
+LINE_SAMPLE = 64  # entries of each row and column, likewise
+NOISE_FACTOR = 7.0  # the threshold stays above this times the 30 % quantile of |residual|: 2.7 σ for Gaussian noise
+AGREES = {torch.float32: 2e-5, torch.float64: 1e-10}  # relative to the typical entry
+SPARE = 2  # agreeing entries beyond the rank that every row and column must have
+
+
+class Refit:
+    """Fit U Vᵀ of a fixed rank to ``y`` (rows, columns) without its outliers.
+
+    u, sigma, v: the start, of that rank. decay: the factor of the threshold per step, smaller is faster and riskier.
+    ``coarse``: y in float32, used until the error is near float32's precision (None: only ``y``).
+    """
+
+    def __init__(self, y: Tensor, coarse: Tensor | None, known: Tensor | None, sample: Tensor,
+                 u: Tensor, sigma: Tensor, v: Tensor, decay: float):  # fmt: skip
+        self.target = y
+        self.y = y if coarse is None else coarse
+        self.known = known
+        self.sample = sample
+        self.u = (u * sigma).to(self.y.dtype)  # (rows, rank), carries the scale
+        self.v = v.to(self.y.dtype).contiguous()  # (columns, rank), orthonormal
+        self.decay = decay
+        self.scale = torch.linalg.vector_norm(sigma).item() / math.sqrt(y.numel())  # of a typical entry
+        self.total = y.numel() if known is None else int(known.sum())
+        generator = torch.Generator().manual_seed(len(sample))
+        self.some_rows = torch.randperm(y.shape[0], generator=generator)[:LINE_SAMPLE].to(y.device)
+        self.some_columns = torch.randperm(y.shape[1], generator=generator)[:LINE_SAMPLE].to(y.device)
+        self.threshold = math.inf
+        self.noise = math.inf  # root mean square of the trusted residuals
+        self.share = 0.0  # of the known entries that are dropped
+        self.still = 0
+        self.done = False
+
+    @property
+    def rank(self) -> int:
+        return self.u.shape[1]
+
+    def step(self) -> None:
+        r = torch.addmm(self.y, self.u, self.v.T, alpha=-1)
+        if self.known is not None:
+            r.mul_(self.known)
+        floor = NOISE_FACTOR * _quantile(r.reshape(-1)[self.sample].abs(), 0.3)
+        before, noise_before = self.threshold, self.noise
+        if before == math.inf:
+            self.threshold = self.ceiling = floor
+        else:
+            self.threshold = min(before, max(floor, self.decay * before))
+        bad = self._dropped(r)
+        r.masked_fill_(bad, 0)
+        trusted = self.total - int(bad.sum())
+        self.share = 1 - trusted / self.total
+        self.noise = torch.linalg.vector_norm(r).item() / math.sqrt(max(trusted, 1))
+        relax = r.numel() / max(trusted, r.numel() // 20)
+        u, _ = torch.linalg.qr(torch.addmm(self.u, r, self.v, alpha=relax))
+        v = self.v @ (self.u.T @ u) + relax * (r.T @ u)
+        self.v, triangle = torch.linalg.qr(v)
+        self.u = u @ triangle.T
+        self._finish(before, noise_before)
+
+    def _dropped(self, r: Tensor) -> Tensor:
+        """Bool (rows, columns): the entries above the threshold and above their row's and column's own level.
+
+        A row or column that is still badly fitted as a whole would lose all its entries to the common threshold.
+        """
+        size = r.abs()
+        rows = _line_levels(size[:, self.some_columns], None if self.known is None else self.known[:, self.some_columns])
+        columns = _line_levels(size[self.some_rows].T, None if self.known is None else self.known[self.some_rows].T)
+        rows = (NOISE_FACTOR * rows).clamp(self.threshold, self.ceiling)
+        columns = (NOISE_FACTOR * columns).clamp(self.threshold, self.ceiling)
+        return (size > rows[:, None]).logical_and_(size > columns)
+
+    def residual(self) -> Tensor:
+        """y − U Vᵀ on the known entries, 0 elsewhere; in the precision of y."""
+        r = torch.addmm(self.target, self.u.to(self.target.dtype), self.v.to(self.target.dtype).T, alpha=-1)
+        return r if self.known is None else r.mul_(self.known)
+
+    def _finish(self, before: float, noise_before: float) -> None:
+        """Go on in full precision, or end, once nothing moves any more."""
+        level = AGREES[self.y.dtype] * self.scale
+        self.still = self.still + 1 if self.threshold > 0.99 * before and self.noise > 0.97 * noise_before else 0
+        exact = self.noise < 0.02 * level
+        if self.y.dtype != self.target.dtype and (self.threshold < 20 * level or self.noise < level):
+            self.y = self.target
+            self.u, self.v = self.u.to(self.y.dtype), self.v.to(self.y.dtype)
+            self.still = 0
+        else:
+            self.done = exact or self.still >= 3 or not math.isfinite(self.noise)
+
+
+def supported(r: Tensor, known: Tensor | None, rank: int, level: float, *, surplus: float,
+              spare: float = 0.0) -> bool:  # fmt: skip
+    """Whether |r| <= level on more entries than there are unknowns, in every row and column with data, and overall.
+
+    surplus: how many times the degrees of freedom of a matrix of that rank must agree over all.
+    spare: the share of the surplus entries of a row or column that must agree, beyond rank + SPARE.
+    """
+    agrees = r.abs() <= level
+    if known is not None:
+        agrees &= known
+    rows, columns = r.shape
+    if int(agrees.sum()) < surplus * rank * (rows + columns - rank):
+        return False
+    for dim in (0, 1):
+        seen = torch.full((r.shape[1 - dim],), r.shape[dim], device=r.device) if known is None else known.sum(dim)
+        enough = agrees.sum(dim) >= rank + SPARE + spare * (seen - rank)
+        enough |= seen == 0
+        if not bool(enough.all()):
+            return False
+    return True
+
+
+def is_white(r: Tensor, noise: float, share: float, seed: int) -> bool:
+    """Whether a trusted residual (zero where dropped) looks like dense noise: no direction stands out of it.
+
+    The spectral norm of N(0, σ²) noise on a share of the entries is σ √share (√rows + √columns).
+    """
+    rows, columns = r.shape
+    generator = torch.Generator().manual_seed(seed)
+    block = torch.randn((columns, 4), generator=generator).to(r)
+    for _ in range(8):
+        block = torch.linalg.qr(r.T @ (r @ block))[0]
+    top = torch.linalg.matrix_norm(r @ block, 2).item()
+    return top <= 1.3 * noise * math.sqrt(1 - share) * (math.sqrt(rows) + math.sqrt(columns))
+
+
+def _quantile(values: Tensor, q: float) -> float:
+    return torch.kthvalue(values, max(1, int(q * values.numel()))).values.item()
+
+
+def _line_levels(size: Tensor, known: Tensor | None) -> Tensor:
+    """The 30 % quantile of each row of ``size`` (lines, samples), over its known entries."""
+    if known is None:
+        return size.kthvalue(max(1, int(0.3 * size.shape[1])), dim=1).values
+    ordered = size.masked_fill(~known, math.inf).sort(dim=1).values
+    position = (0.3 * known.sum(1)).long().clamp_max(size.shape[1] - 1)
+    return ordered.gather(1, position[:, None])[:, 0].nan_to_num(posinf=0.0)
