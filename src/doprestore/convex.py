@@ -16,6 +16,8 @@ from doprestore.operators import Stack
 
 PARTIAL_FROM = 400  # from this many rows and columns on, only the leading singular vectors are computed
 
+_STATE = ("mu", "rank", "steps", "primal", "change")
+
 
 class ConvexRPCA:
     """(8) for the known entries of ``y`` (rows, columns); ``known`` None: all. psd: X ⪰ 0, for square y.
@@ -68,14 +70,17 @@ class ConvexRPCA:
         s.masked_fill_(self.dual.abs() < self.lam / self.mu * (1 - 1e-6), 0)
         return s if self.known is None else s.mul_(self.known)
 
-    def state_dict(self) -> dict[str, Tensor]:
-        counts = torch.tensor([self.mu, self.steps, self.rank, self.primal, self.change], dtype=torch.float64)
-        return {"low_rank": self.low_rank, "dual": self.dual, "counts": counts}
+    def state_dict(self) -> dict:
+        numbers = {name: getattr(self, name) for name in _STATE}
+        return {"low_rank": self.low_rank, "dual": self.dual, "basis": self._basis,
+                "generator": self._generator.get_state(), **numbers}  # fmt: skip
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        self.low_rank, self.dual = state["low_rank"], state["dual"]
-        self.mu, steps, rank, self.primal, self.change = state["counts"].tolist()
-        self.steps, self.rank = int(steps), int(rank)
+    def load_state_dict(self, state: dict) -> None:
+        self.low_rank, self.dual = state["low_rank"].to(self.y), state["dual"].to(self.y)
+        self._basis = None if state["basis"] is None else state["basis"].to(self.y)
+        self._generator.set_state(state["generator"])
+        for name in _STATE:
+            setattr(self, name, state[name])
 
     def _balance(self) -> None:
         """Keep the two residuals within a factor 5 of each other (Boyd et al., 2011, section 3.4.1)."""

@@ -90,12 +90,14 @@ class Flow:
         self.v = torch.cat([self.v, start * right], dim=1)
         return True
 
-    def state_dict(self) -> dict[str, Tensor]:
-        return {"u": self.u, "v": self.v, "outliers": self.outliers}
+    def state_dict(self) -> dict:
+        return {"u": self.u, "v": self.v, "outliers": self.outliers, "steps": self.steps, "residual": self.residual,
+                "generator": self.generator.get_state()}  # fmt: skip
 
-    def load_state_dict(self, state: dict[str, Tensor], steps: int) -> None:
-        self.u, self.v, self.outliers = state["u"], state["v"], state["outliers"]
-        self.steps = steps
+    def load_state_dict(self, state: dict) -> None:
+        self.u, self.v, self.outliers = (state[name].to(self.y.device) for name in ("u", "v", "outliers"))
+        self.steps, self.residual = state["steps"], state["residual"]
+        self.generator.set_state(state["generator"])
 
     def _residual(self) -> Tensor:
         r = torch.addmm(self.outliers - self.y, self.u, self.v.T)

@@ -105,7 +105,8 @@ def solve(
     """:func:`rpca` with its settings already made."""
     start = time.perf_counter()
     array = checked_array(data)
-    dtype = array.dtype if array.dtype.kind == "f" and array.dtype.itemsize <= 8 else np.dtype(np.float64)
+    floats = array.dtype.kind == "f" and array.dtype.itemsize <= 8
+    dtype = array.dtype.newbyteorder("=") if floats else np.dtype(np.float64)
     y, known, unit = _prepare(array, choose_device(settings.device))
     if settings.symmetric and y.shape[0] != y.shape[1]:
         raise UsageError(f"--symmetric needs a square matrix, not {y.shape[0]} x {y.shape[1]}; leave it out")

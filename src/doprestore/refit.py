@@ -26,6 +26,8 @@ NOISE_FACTOR = 7.0  # the threshold stays above this times the 30 % quantile of 
 AGREES = {torch.float32: 2e-5, torch.float64: 1e-10}  # relative to the typical entry
 SPARE = 2  # agreeing entries beyond the rank that every row and column must have
 
+_STATE = ("decay", "scale", "threshold", "ceiling", "noise", "share", "still", "done")
+
 
 class Refit:
     """Fit U Vᵀ of a fixed rank to ``y`` (rows, columns) without its outliers.
@@ -48,7 +50,7 @@ class Refit:
         generator = torch.Generator().manual_seed(len(sample))
         self.some_rows = torch.randperm(y.shape[0], generator=generator)[:LINE_SAMPLE].to(y.device)
         self.some_columns = torch.randperm(y.shape[1], generator=generator)[:LINE_SAMPLE].to(y.device)
-        self.threshold = math.inf
+        self.threshold = self.ceiling = math.inf
         self.noise = math.inf  # root mean square of the trusted residuals
         self.share = 0.0  # of the known entries that are dropped
         self.still = 0
@@ -63,7 +65,8 @@ class Refit:
         if self.known is not None:
             r.mul_(self.known)
         floor = NOISE_FACTOR * _quantile(r.reshape(-1)[self.sample].abs(), 0.3)
-        before, noise_before = self.threshold, self.noise
+        before, noise_before, share_before = self.threshold, self.noise, self.share
+        floor = max(floor, AGREES[self.y.dtype] * self.scale)
         if before == math.inf:
             self.threshold = self.ceiling = floor
         else:
@@ -78,7 +81,7 @@ class Refit:
         v = self.v @ (self.u.T @ u) + relax * (r.T @ u)
         self.v, triangle = torch.linalg.qr(v)
         self.u = u @ triangle.T
-        self._finish(before, noise_before)
+        self._finish(before, noise_before, share_before)
 
     def _dropped(self, r: Tensor) -> Tensor:
         """Bool (rows, columns): the entries above the threshold and above their row's and column's own level.
@@ -97,17 +100,28 @@ class Refit:
         r = torch.addmm(self.target, self.u.to(self.target.dtype), self.v.to(self.target.dtype).T, alpha=-1)
         return r if self.known is None else r.mul_(self.known)
 
-    def _finish(self, before: float, noise_before: float) -> None:
+    def state_dict(self) -> dict:
+        numbers = {name: getattr(self, name) for name in _STATE}
+        return {"u": self.u, "v": self.v, "coarse": self.y is not self.target, **numbers}
+
+    def load_state_dict(self, state: dict) -> None:
+        if not state["coarse"]:
+            self.y = self.target
+        self.u, self.v = state["u"].to(self.y), state["v"].to(self.y)
+        for name in _STATE:
+            setattr(self, name, state[name])
+
+    def _finish(self, before: float, noise_before: float, share_before: float) -> None:
         """Go on in full precision, or end, once nothing moves any more."""
         level = AGREES[self.y.dtype] * self.scale
-        self.still = self.still + 1 if self.threshold > 0.99 * before and self.noise > 0.97 * noise_before else 0
-        exact = self.noise < 0.02 * level
+        self.still = self.still + 1 if self.threshold > 0.99 * before and self.noise > 0.98 * noise_before else 0
+        exact = self.noise < 0.02 * level and self.share >= share_before  # no entry is still coming back
         if self.y.dtype != self.target.dtype and (self.threshold < 20 * level or self.noise < level):
             self.y = self.target
             self.u, self.v = self.u.to(self.y.dtype), self.v.to(self.y.dtype)
             self.still = 0
         else:
-            self.done = exact or self.still >= 3 or not math.isfinite(self.noise)
+            self.done = exact or self.still >= 6 or not math.isfinite(self.noise)
 
 
 def supported(r: Tensor, known: Tensor | None, rank: int, level: float, *, surplus: float,

@@ -19,6 +19,7 @@ MIN_GAP = 1.5  # between neighbouring singular values, for a guess of the rank
 FLOW_FLOOR = 0.01  # singular values below this share of the first say nothing yet
 CONVEX_FLOOR = 1e-5
 CLIP = 10.0  # the flow sees entries clipped at this times their 75 % quantile: gross outliers must not set its scale
+_STATE = ("steps", "attempt", "candidates", "how", "done", "flow_target")
 
 
 class FastSolver:
@@ -37,7 +38,7 @@ class FastSolver:
         self.seed = seed
         self.steps = 0
         self.attempt = 0
-        self.candidate = (0, 0.0)  # rank and noise of the last refit that fits up to dense noise
+        self.candidates: list[tuple[int, float]] = []  # rank and noise of the refits that fit up to dense noise
         self.how = ""
         self.done = False
         self.norm = torch.linalg.vector_norm(y).item()
@@ -114,6 +115,27 @@ class FastSolver:
             rest.mul_(self.known)
         return low_rank, sparse, guess_rank(sigma, FLOW_FLOOR), _rms(rest)
 
+    def state_dict(self) -> dict:
+        """All that the next step depends on, beside the data and the settings: a dict of tensors and numbers."""
+        stages = {name: getattr(self, name) for name in ("flow", "refit", "convex")}
+        return {
+            **{name: getattr(self, name) for name in _STATE},
+            **{name: None if stage is None else stage.state_dict() for name, stage in stages.items()},
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        for name in _STATE:
+            setattr(self, name, state[name])
+        if state["convex"] is not None:
+            self._start_convex()
+            self.convex.load_state_dict(state["convex"])
+        else:
+            self.flow.load_state_dict(state["flow"])
+        if state["refit"] is not None:
+            u, v = state["refit"]["u"], state["refit"]["v"]
+            self._start_refit(u.to(self.y), torch.ones(u.shape[1]).to(self.y), v.to(self.y), state["refit"]["decay"])
+            self.refit.load_state_dict(state["refit"])
+
     def _level(self) -> float:
         return AGREES[self.y.dtype] * self.refit.scale
 
@@ -125,8 +147,11 @@ class FastSolver:
         if rank == 0 or rank >= min(self.y.shape):
             return self._reject()
         decay = LAST_DECAY if self.convex is not None else ATTEMPTS[self.attempt][1]
+        self._start_refit(u[:, :rank], sigma[:rank], v[:, :rank], decay)
+
+    def _start_refit(self, u: Tensor, sigma: Tensor, v: Tensor, decay: float) -> None:
         coarse = self.coarse if self.y.dtype != torch.float32 else None
-        self.refit = Refit(self.y, coarse, self.known, self.sample, u[:, :rank], sigma[:rank], v[:, :rank], decay)
+        self.refit = Refit(self.y, coarse, self.known, self.sample, u, sigma, v, decay)
 
     def _judge(self) -> None:
         """Keep the refit only when every row and column of the data supports it."""
@@ -141,10 +166,10 @@ class FastSolver:
         kept = supported(r, self.known, refit.rank, refit.threshold, spare=0.2, surplus=3)
         if kept and is_white(r, refit.noise, refit.share, self.seed):
             # Only two attempts that agree are believed: one alone may be a wrong rank that happens to fit.
-            before, self.candidate = self.candidate, (refit.rank, refit.noise)
-            if before[0] == refit.rank and 0.9 < before[1] / refit.noise < 1.1:
+            if any(rank == refit.rank and 0.9 < noise / refit.noise < 1.1 for rank, noise in self.candidates):
                 self.how, self.done = "noise", True
                 return
+            self.candidates.append((refit.rank, refit.noise))
         self._reject()
 
     def _reject(self) -> None:
@@ -156,6 +181,9 @@ class FastSolver:
         if self.attempt < len(ATTEMPTS):
             self.flow_target = max(ATTEMPTS[self.attempt][0], self.flow.steps + 1)
             return
+        self._start_convex()
+
+    def _start_convex(self) -> None:
         self.flow = self.coarse = None  # free their memory
         self.convex = ConvexRPCA(self.y, self.known, 1 / self.alpha, psd=self.symmetric, seed=self.seed)
 

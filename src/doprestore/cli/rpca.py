@@ -1,0 +1,180 @@
+"""doprestore rpca: a matrix file into its low-rank and sparse parts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+from tqdm import tqdm
+
+from doprestore._version import __version__
+from doprestore.cli.interrupt import Interrupt
+from doprestore.errors import InputError, OutputError, UsageError
+from doprestore.matrix_settings import PRESETS, MatrixSettings, matrix_settings
+
+PAPER = PRESETS["paper"]
+
+
+def matrix_options(function):
+    """The options of every command that solves eq. (3)."""
+    options = [
+        click.option("--preset", type=click.Choice(list(PRESETS)), default="fast", show_default=True,
+                     help="fast: seconds, and exact where the data is. paper: eq. (6) word for word."),
+        click.option("--alpha", type=float, help="Ratio of the learning rates, 1/lambda; smaller finds fewer outliers. "
+                     "[default: from the shape, sqrt(n) for n x n]"),
+        click.option("--symmetric", is_flag=True, help="X = U U^T, symmetric positive semidefinite."),
+        click.option("--steps", type=int, help=f"At most so many (fast: {PRESETS['fast'].steps}), or exactly so many "
+                     f"(paper: {PAPER.steps})."),
+        click.option("--tau", type=float, help=f"Learning rate (paper only). [default: {PAPER.tau}]"),
+        click.option("--init", type=float, help=f"Scale of the random start (paper only). [default: {PAPER.init}]"),
+        click.option("--rank-bound", type=int, help="Columns of U (paper only). [default: as many as X has]"),
+        click.option("--seed", type=int, help=f"The same seed gives the same result. [default: {PAPER.seed}]"),
+        click.option("--device", metavar="auto|cpu|cuda[:N]", help=f"[default: {PAPER.device}]"),
+        click.option("--json", "as_json", is_flag=True, help="Print the report as JSON."),
+        click.option("--force", is_flag=True, help="Replace outputs that exist."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@click.command("rpca", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("source", metavar="DATA", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE.npz",
+              help="Write one file with the arrays low_rank and sparse. [default: DATA.low_rank.npy and "
+              "DATA.sparse.npy beside DATA; .csv and .tsv stay so]")
+@click.option("--key", help="Which array of an .npz file.")
+@click.option("--checkpoint", type=click.Path(path_type=Path), metavar="FILE",
+              help="Save the state of the run here now and then, and when it is interrupted.")
+@click.option("--checkpoint-every", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="SECONDS")
+@click.option("--resume", type=click.Path(path_type=Path), metavar="FILE", help="Go on from a checkpoint.")
+@matrix_options
+def command(source: Path, output: Path | None, key: str | None, checkpoint: Path | None, checkpoint_every: float,
+            resume: Path | None, as_json: bool, force: bool, preset: str, symmetric: bool, **options: object) -> int:  # fmt: skip
+    """Split the matrix in DATA (.npy, .npz, .csv, .tsv) into low-rank + sparse.
+
+    For tables with many wrong entries of any size: sensor tables, stacked video frames, spectra. Needs no rank, no
+    share of outliers and no other tuning. NaN or an empty field is a missing entry, and is filled in.
+
+    \b
+    Example:
+      doprestore rpca data.npy
+      doprestore rpca table.csv -o parts.npz --json
+    """
+    settings = matrix_settings(preset, symmetric=symmetric or None, **options)
+    targets = _targets(source, output)
+    if not source.exists():
+        raise InputError(f"{source}: no such file; check the name")
+    check_targets(targets, source, force)
+    if checkpoint is not None and checkpoint in (source, *targets):
+        raise UsageError(f"--checkpoint {checkpoint}: is also the data or an output; give another name")
+
+    from doprestore.io.files import check_output
+
+    for path in (*targets, *([checkpoint] if checkpoint else [])):
+        check_output(path)
+    with Interrupt() as interrupt:
+        result, header = _solve(source, key, settings, interrupt, checkpoint, checkpoint_every, resume)
+        _write(targets, result, header)
+    report = {
+        "input": str(source),
+        "outputs": [str(path) for path in targets],
+        "rows": result.low_rank.shape[0],
+        "columns": result.low_rank.shape[1],
+        "dtype": str(result.low_rank.dtype),
+        "rank": result.rank,
+        "outlier_share": result.outlier_share,
+        "relative_residual": result.residual,
+        "solution": result.how,
+        "steps": result.steps,
+        "seconds": result.seconds,
+        "converged": result.converged,
+        "interrupted": result.interrupted,
+        "device": result.device,
+        "settings": vars(settings),
+        "version": __version__,
+    }
+    click.echo(json.dumps(report) if as_json else _summary(report))
+    return interrupt.exit_code if result.interrupted else 0
+
+
+def check_targets(targets: list[Path], source: Path, force: bool) -> None:
+    """Refuse to overwrite, before any work; the input never, whatever --force says."""
+    for path in targets:
+        if path.exists() and source.exists() and path.samefile(source):
+            raise OutputError(f"{path}: is also the input; give another name")
+        if path.exists() and not force:
+            raise OutputError(f"{path}: exists already; give another name with -o, or --force to replace it")
+
+
+def run_with_bar(label: str, steps: int, solve):
+    """Call ``solve(callback)`` with a progress bar on stderr, where that is a terminal."""
+    with tqdm(total=steps, desc=label, unit="step", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
+
+        def show(progress) -> None:
+            bar.set_postfix(stage=progress.stage, residual=f"{progress.residual:.1e}", refresh=False)
+            bar.update(progress.step - bar.n)
+
+        return solve(show)
+
+
+def _targets(source: Path, output: Path | None) -> list[Path]:
+    if output is not None:
+        if output.suffix.lower() != ".npz":
+            raise UsageError(f"-o {output}: must end in .npz; without -o two files are written beside the data")
+        return [output]
+    suffix = source.suffix if source.suffix.lower() in (".csv", ".tsv") else ".npy"
+    return [source.with_name(f"{source.stem}.{part}{suffix}") for part in ("low_rank", "sparse")]
+
+
+def _solve(source, key, settings: MatrixSettings, interrupt: Interrupt, checkpoint, every: float, resume):
+    from doprestore.io.arrays import read_matrix
+    from doprestore.io.state import fingerprint, read_state, write_state
+    from doprestore.matrix import checked_array, solve  # imports torch
+
+    matrix = read_matrix(source, key)
+    try:
+        values = checked_array(matrix.values)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error
+    save = state = None
+    if checkpoint is not None or resume is not None:
+        mark = fingerprint(values, settings)
+        state = None if resume is None else read_state(resume, mark)
+        if checkpoint is not None:
+            def save(state: dict) -> None:
+                write_state(checkpoint, mark, state)
+    result = run_with_bar(source.name, settings.steps, lambda show: solve(
+        values, settings, show, interrupt.received, save, every, state))  # fmt: skip
+    return result, matrix.header
+
+
+def _write(targets: list[Path], result, header) -> None:
+    from doprestore.io.arrays import write_matrix, write_npz
+
+    if len(targets) == 1:
+        write_npz(targets[0], {"low_rank": result.low_rank, "sparse": result.sparse})
+        return
+    for path, values in zip(targets, (result.low_rank, result.sparse), strict=True):
+        write_matrix(path, values, header)
+
+
+def _summary(report: dict) -> str:
+    state = "converged" if report["converged"] else "NOT converged"
+    if report["interrupted"]:
+        state += " (interrupted)"
+    meaning = {
+        "exact": "agrees with the data to rounding error",
+        "noise": "agrees with the data up to dense noise",
+        "convex": "solution of the convex program (8)",
+        "descent": "gradient descent, eq. (6)",
+    }.get(report["solution"], report["solution"])
+    lines = [
+        f"{report['input']}: {report['rows']} x {report['columns']} {report['dtype']}, rank {report['rank']}, "
+        f"{report['outlier_share']:.2%} outliers, relative residual {report['relative_residual']:.1e}",
+        f"{state}: {meaning}; {report['steps']} steps, {report['seconds']:.2f} s on {report['device']}",
+        "wrote " + ", ".join(report["outputs"]),
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,85 @@
+"""doprestore sense: a low-rank matrix from linear measurements, some of them grossly wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from doprestore._version import __version__
+from doprestore.cli.interrupt import Interrupt
+from doprestore.cli.rpca import check_targets, matrix_options, run_with_bar
+from doprestore.errors import InputError
+from doprestore.matrix_settings import matrix_settings
+
+
+@click.command("sense", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("source", metavar="PROBLEM.npz", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE.npz",
+              help="Write the arrays X and s here. [default: PROBLEM.recovered.npz beside PROBLEM]")
+@matrix_options
+def command(source: Path, output: Path | None, as_json: bool, force: bool, preset: str, symmetric: bool,
+            **options: object) -> int:  # fmt: skip
+    """Recover a low-rank X and sparse errors s from y_i = <A_i, X> + s_i.
+
+    PROBLEM.npz holds A (m, rows, columns) and y (m,), and perhaps the true X, with which the error is
+    reported; it never influences the result.
+
+    \b
+    Example:
+      doprestore sense problem.npz -o answer.npz
+    """
+    settings = matrix_settings(preset, symmetric=symmetric or None, **options)
+    target = output if output is not None else source.with_name(f"{source.stem}.recovered.npz")
+    if not source.exists():
+        raise InputError(f"{source}: no such file; check the name")
+    check_targets([target], source, force)
+
+    from doprestore.io.arrays import read_problem, write_npz
+    from doprestore.io.files import check_output
+    from doprestore.metrics import relative_error
+    from doprestore.sensing import sense
+
+    check_output(target)
+    problem = read_problem(source)
+    truth = problem.get("X")
+    if truth is not None and truth.shape != problem["A"].shape[1:]:
+        raise InputError(f"{source}: X has shape {truth.shape}, the A_i {problem['A'].shape[1:]}; they must be equal")
+    with Interrupt() as interrupt:
+        try:
+            result = run_with_bar(source.name, settings.steps, lambda show: sense(
+                problem["A"], problem["y"], settings, show, interrupt.received))  # fmt: skip
+        except InputError as error:
+            raise InputError(f"{source}: {error}") from error
+        write_npz(target, {"X": result.signal, "s": result.corruption})
+    report = {
+        "input": str(source),
+        "output": str(target),
+        "measurements": len(problem["y"]),
+        "rows": result.signal.shape[0],
+        "columns": result.signal.shape[1],
+        "rank": result.rank,
+        "relative_residual": result.residual,
+        "error": None if truth is None else relative_error(result.signal, truth),
+        "steps": result.steps,
+        "seconds": result.seconds,
+        "converged": result.converged,
+        "interrupted": result.interrupted,
+        "device": result.device,
+        "settings": vars(settings),
+        "version": __version__,
+    }
+    click.echo(json.dumps(report) if as_json else _summary(report))
+    return interrupt.exit_code if result.interrupted else 0
+
+
+def _summary(report: dict) -> str:
+    known = "" if report["error"] is None else f", error {report['error']:.1e}"
+    state = "converged" if report["converged"] else "NOT converged"
+    return (
+        f"{report['input']}: {report['measurements']} measurements of {report['rows']} x {report['columns']}, rank "
+        f"{report['rank']}, relative residual {report['relative_residual']:.1e}{known}\n"
+        f"{state}{' (interrupted)' if report['interrupted'] else ''}; {report['steps']} steps, "
+        f"{report['seconds']:.2f} s on {report['device']}\nwrote {report['output']}"
+    )

@@ -1,0 +1,256 @@
+"""doprestore.rpca by property and known answer."""
+
+import numpy as np
+import pytest
+import torch
+
+from doprestore import rpca
+from doprestore.errors import InputError, NumericalError, UsageError
+from doprestore.metrics import relative_error
+
+
+def problem(rows=80, columns=60, rank=3, share=0.1, seed=0):
+    rng = np.random.default_rng(seed)
+    low_rank = rng.standard_normal((rows, rank)) @ rng.standard_normal((rank, columns))
+    sparse = rng.uniform(-10, 10, low_rank.shape) * (rng.random(low_rank.shape) < share)
+    return low_rank, sparse
+
+
+@pytest.mark.parametrize(("rows", "columns", "rank", "share"), [
+    (60, 60, 3, 0.1), (80, 60, 3, 0.3), (60, 200, 5, 0.2), (1000, 40, 2, 0.1), (150, 150, 15, 0.1),
+])  # fmt: skip
+def test_exact_recovery_of_values_rank_and_outliers(rows, columns, rank, share, device):
+    low_rank, sparse = problem(rows, columns, rank, share)
+    result = rpca(low_rank + sparse, device=str(device))
+    assert result.converged and not result.interrupted
+    assert result.rank == rank
+    assert relative_error(result.low_rank, low_rank) < 1e-9
+    assert np.array_equal(result.sparse != 0, sparse != 0)
+    assert result.outlier_share == np.mean(sparse != 0)
+    assert result.residual < 1e-9
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32", "uint8", ">f8", ">f4"])
+def test_float_type_is_kept_and_integers_become_float64(dtype):
+    low_rank = np.outer(np.arange(1, 41), np.arange(1, 31) % 4)
+    data = low_rank.copy()
+    rng = np.random.default_rng(0)
+    wrong = rng.random(data.shape) < 0.05
+    data[wrong] = rng.integers(0, 200, wrong.sum())
+    result = rpca(data.astype(dtype))
+    expected = np.dtype(dtype).newbyteorder("=") if "f" in dtype else np.dtype(np.float64)
+    assert result.low_rank.dtype == result.sparse.dtype == expected
+    assert relative_error(result.low_rank.astype(float), low_rank) < 1e-3
+
+
+def test_missing_entries_are_filled_in():
+    low_rank, sparse = problem(100, 80, 3, 0.1)
+    data = low_rank + sparse
+    missing = np.random.default_rng(1).random(data.shape) < 0.3
+    data[missing] = np.nan
+    result = rpca(data)
+    assert relative_error(result.low_rank, low_rank) < 1e-9
+    assert not result.sparse[missing].any()
+
+
+def test_a_row_without_data_is_complete_and_harms_nothing():
+    low_rank, sparse = problem()
+    data = low_rank + sparse
+    data[3] = np.nan
+    result = rpca(data)
+    assert np.isfinite(result.low_rank).all()
+    others = np.arange(len(data)) != 3
+    assert relative_error(result.low_rank[others], low_rank[others]) < 1e-9
+
+
+@pytest.mark.parametrize("factor", [1e-200, 1e-20, 3.7, 1e20, 1e200])
+def test_scale_free(factor):
+    low_rank, sparse = problem()
+    result = rpca((low_rank + sparse) * factor)
+    assert relative_error(result.low_rank / factor, low_rank) < 1e-9
+
+
+def test_outliers_of_any_size():
+    low_rank, _ = problem()
+    data = low_rank.copy()
+    wild = np.random.default_rng(2).random(data.shape) < 0.05
+    data[wild] = 1e30
+    assert relative_error(rpca(data).low_rank, low_rank) < 1e-9
+    narrow = rpca(data.astype(np.float32))
+    assert relative_error(narrow.low_rank, low_rank) < 1e-5
+
+
+def test_the_transpose_gives_the_transpose():
+    low_rank, sparse = problem()
+    one, other = rpca(low_rank + sparse), rpca((low_rank + sparse).T)
+    assert relative_error(one.low_rank, other.low_rank.T) < 1e-9
+    # Where there is no exact answer, both are the solution of the same convex program.
+    noise = np.random.default_rng(0).standard_normal((20, 30))
+    assert relative_error(rpca(noise).low_rank, rpca(noise.T).low_rank.T) < 1e-4
+
+
+@pytest.mark.parametrize("condition", [10, 100, 1000])
+def test_ill_conditioned(condition):
+    rng = np.random.default_rng(0)
+    left, right = (np.linalg.qr(rng.standard_normal((150, 5)))[0] for _ in range(2))
+    low_rank = 200 * (left * np.logspace(0, -np.log10(condition), 5)) @ right.T
+    sparse = rng.uniform(-5, 5, low_rank.shape) * (rng.random(low_rank.shape) < 0.1)
+    assert relative_error(rpca(low_rank + sparse).low_rank, low_rank) < 1e-6
+
+
+def test_symmetric_positive_semidefinite():
+    rng = np.random.default_rng(0)
+    factor = rng.standard_normal((70, 3))
+    low_rank = factor @ factor.T
+    data = low_rank + rng.uniform(-10, 10, low_rank.shape) * (rng.random(low_rank.shape) < 0.1)
+    result = rpca(data, symmetric=True)
+    assert relative_error(result.low_rank, low_rank) < 1e-9
+    np.testing.assert_allclose(result.low_rank, result.low_rank.T, atol=1e-12)
+    # Data with a negative part: the answer stays positive semidefinite.
+    result = rpca(-low_rank, symmetric=True)
+    assert np.linalg.eigvalsh(result.low_rank)[0] > -1e-6 * np.abs(low_rank).max()
+    with pytest.raises(UsageError, match="square"):
+        rpca(np.ones((3, 4)), symmetric=True)
+
+
+@pytest.mark.parametrize(("data", "rank"), [
+    (np.zeros((5, 7)), 0),
+    (np.full((30, 40), 3.0), 1),
+    (np.eye(50)[:, :1] @ np.ones((1, 40)), None),
+    (np.arange(1.0, 20)[None], None),
+    (np.arange(1.0, 20)[:, None], None),
+    (np.array([[3.0]]), None),
+    (np.diag(np.arange(1.0, 60)), 0),
+])  # fmt: skip
+def test_degenerate_matrices(data, rank):
+    result = rpca(data)
+    assert result.converged
+    np.testing.assert_allclose(result.low_rank + result.sparse, data, atol=1e-5 * np.abs(data).max())
+    assert rank is None or result.rank == rank
+
+
+def test_rows_and_columns_of_zeros():
+    low_rank, sparse = problem()
+    for part in (low_rank, sparse):
+        part[4] = part[:, 7] = 0
+    result = rpca(low_rank + sparse)
+    assert relative_error(result.low_rank, low_rank) < 1e-9
+
+
+@pytest.mark.parametrize("noise", [1e-6, 1e-3, 1e-1])
+def test_dense_noise_degrades_gracefully(noise):
+    """As good, within a factor 1.5, as the best rank-3 fit of the noisy matrix without its outliers."""
+    low_rank, sparse = problem(100, 100, 3, 0.1)
+    noisy = low_rank + noise * np.random.default_rng(3).standard_normal(low_rank.shape)
+    u, s, vt = np.linalg.svd(noisy)
+    ideal = relative_error((u[:, :3] * s[:3]) @ vt[:3], low_rank)
+    result = rpca(noisy + sparse)
+    assert result.converged and result.rank == 3
+    assert relative_error(result.low_rank, low_rank) < 1.5 * ideal
+
+
+def test_no_low_rank_part_is_invented_with_an_exact_verdict():
+    result = rpca(np.random.default_rng(0).standard_normal((60, 60)))
+    assert result.how == "convex"
+    np.testing.assert_array_less(abs(result.low_rank + result.sparse - 0), 1e3)
+
+
+def test_same_seed_same_bits_and_the_input_is_untouched():
+    low_rank, sparse = problem()
+    data = low_rank + sparse
+    before = data.copy()
+    one, two = rpca(data, seed=5), rpca(data, seed=5)
+    assert np.array_equal(one.low_rank, two.low_rank) and np.array_equal(one.sparse, two.sparse)
+    assert np.array_equal(data, before)
+
+
+def test_not_converged_is_reported():
+    result = rpca(np.random.default_rng(0).standard_normal((60, 60)), steps=15)
+    assert result.steps == 15
+    assert not result.converged
+
+
+@pytest.mark.parametrize("stop_at", [3, 12, 200])
+def test_stopped_from_outside_gives_the_split_as_it_stands(stop_at):
+    data = np.random.default_rng(0).standard_normal((60, 60))
+    count = iter(range(10**6))
+    result = rpca(data, should_stop=lambda: next(count) + 1 >= stop_at)
+    assert result.interrupted and not result.converged
+    assert result.steps == stop_at
+    assert np.isfinite(result.low_rank).all() and np.isfinite(result.sparse).all()
+
+
+@pytest.mark.parametrize(("preset", "cut"), [("fast", 5), ("fast", 14), ("fast", 60), ("fast", 300), ("paper", 50)])
+def test_a_resumed_run_ends_bit_identical(preset, cut):
+    data = np.random.default_rng(0).standard_normal((40, 50)) if cut != 14 else sum(problem())
+    steps = 120 if preset == "paper" else None
+    whole = rpca(data, preset=preset, steps=steps)
+    states = []
+    count = iter(range(10**6))
+    rpca(data, preset=preset, steps=steps, should_stop=lambda: next(count) + 1 >= cut, save_state=states.append)
+    state = torch.load(_file(states[-1]), weights_only=True)
+    resumed = rpca(data, preset=preset, steps=steps, resume=state)
+    assert resumed.steps == whole.steps
+    assert np.array_equal(resumed.low_rank, whole.low_rank) and np.array_equal(resumed.sparse, whole.sparse)
+
+
+def _file(state):
+    import io
+
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    return buffer
+
+
+def test_progress_counts_up_and_names_the_stage():
+    seen = []
+    result = rpca(np.random.default_rng(0).standard_normal((40, 40)), callback=seen.append)
+    assert result.history == seen
+    assert [p.step for p in seen] == sorted({p.step for p in seen})
+    assert {p.stage for p in seen} >= {"flow", "convex"}
+    assert seen[-1].step == result.steps
+
+
+def test_paper_preset_on_the_papers_problem():
+    """Section 4.1 with fewer steps than there: already well on its way to the success criterion 0.1."""
+    rng = np.random.default_rng(0)
+    factor = rng.standard_normal((50, 3))
+    low_rank = factor @ factor.T
+    data = low_rank + rng.normal(0, 10, low_rank.shape) * (rng.random(low_rank.shape) < 0.1)
+    result = rpca(data, preset="paper", symmetric=True, steps=4000)
+    assert result.how == "descent" and result.steps == 4000
+    assert relative_error(result.low_rank, low_rank) < 0.1
+    assert relative_error(rpca(data, preset="paper", steps=4000, rank_bound=10).low_rank, low_rank) < 0.1
+
+
+def test_paper_preset_reports_divergence():
+    low_rank, sparse = problem()
+    with pytest.raises(NumericalError, match="--tau"):
+        rpca(low_rank + sparse, preset="paper", tau=10.0, steps=2000)
+
+
+@pytest.mark.parametrize(("data", "words"), [
+    (np.zeros((0, 3)), "empty"),
+    (np.float64(3), "dimensions"),
+    (np.zeros(5), "row or column"),
+    (np.zeros((2, 3, 4)), "reshape"),
+    (np.ones((3, 3)) * 1j, "complex"),
+    (np.array([["a", "b"]]), "no numbers"),
+    (np.array([[None, 1]]), "Python objects"),
+    ([[1, 2], [3]], "rectangular"),
+    (np.array([[1.0, np.inf]]), "infinite"),
+    (np.full((3, 3), np.nan), "missing"),
+])  # fmt: skip
+def test_bad_data(data, words):
+    with pytest.raises(InputError, match=words):
+        rpca(data)
+
+
+@pytest.mark.parametrize("settings", [
+    {"tau": 1e-3}, {"rank_bound": 3}, {"init": 1e-3}, {"alpha": 0.0}, {"alpha": float("nan")}, {"steps": 0},
+    {"seed": -1}, {"preset": "slow"}, {"nonsense": 1}, {"preset": "paper", "tau": -1.0}, {"device": "cpuu"},
+])  # fmt: skip
+def test_bad_settings(settings):
+    with pytest.raises(UsageError):
+        rpca(np.ones((3, 3)), **settings)
