@@ -28,10 +28,11 @@ import zlib
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from fuzz_seeds import SEEDS, TRAP
+from fuzz_seeds import CHECKPOINT, SEEDS, TRAP
 
 from doprestore.errors import DoprestoreError
 
@@ -72,12 +73,35 @@ def mutate(kind: str, seed: int) -> bytes:
         else:
             length = choose.randrange(1, 50)
             data[at : at + length] = bytes([choose.choice([0, 255, choose.randrange(256)])]) * length
-    if kind == "png" and choose.random() < 0.7:
-        _mend_checksums(data)  # else nearly all that is tested is the checksum
+    if choose.random() < 0.7:  # else nearly all that is tested is the checksum
+        if kind == "png":
+            _mend_png(data)
+        elif kind in {"matrix.npz", "ckpt"}:
+            _mend_zip(data)
     return bytes(data)
 
 
-def _mend_checksums(data: bytearray) -> None:
+def _mend_zip(data: bytearray) -> None:
+    start = 0
+    while (start := data.find(b"PK\3\4", start)) >= 0 and start + 30 <= len(data):
+        name, extra = (int.from_bytes(data[start + at : start + at + 2], "little") for at in (26, 28))
+        entry = data.find(b"PK\1\2")
+        while entry >= 0 and int.from_bytes(data[entry + 42 : entry + 46], "little") != start:
+            entry = data.find(b"PK\1\2", entry + 4)
+        if entry < 0:
+            break
+        method, size = data[entry + 10], int.from_bytes(data[entry + 20 : entry + 24], "little")
+        body = bytes(data[start + 30 + name + extra :][:size])
+        if method == 8:
+            try:
+                body = zlib.decompress(body, -15)
+            except zlib.error:
+                body = b""
+        data[entry + 16 : entry + 20] = zlib.crc32(body).to_bytes(4, "little")
+        start += 4
+
+
+def _mend_png(data: bytearray) -> None:
     start = 8
     while start + 12 <= len(data):
         end = start + 8 + int.from_bytes(data[start : start + 4], "big")
@@ -111,9 +135,27 @@ def read_picture_and_back(path: Path) -> None:
         out.unlink()
 
 
+def read_matrix_file(path: Path) -> None:
+    """Read a matrix, and every value of it: .npy is memory-mapped."""
+    from doprestore.io.arrays import read_matrix
+
+    read_matrix(path).values.tobytes()
+
+
+def read_checkpoint_file(path: Path) -> None:
+    """Load a checkpoint of the run that fuzz_seeds.py saved."""
+    from doprestore.io.checkpoint import load_checkpoint
+
+    load_checkpoint(path, **CHECKPOINT)
+
+
 READERS: dict[str, Callable[[Path], object]] = dict.fromkeys(
     ["png", "jpeg", "tiff", "webp", "bmp", "ppm", "npy"], read_picture_and_back
 )
+if find_spec("doprestore.io.arrays"):
+    READERS |= dict.fromkeys(["matrix.npy", "matrix.npz", "matrix.csv"], read_matrix_file)
+if find_spec("doprestore.io.checkpoint"):
+    READERS["ckpt"] = read_checkpoint_file
 
 
 def try_one(kind: str, seed: int, folder: Path) -> str:
@@ -219,15 +261,15 @@ def main() -> int:
     if args.seed is not None:
         return _reproduce(kinds[0], args.seed)
     each = -(-args.count // len(kinds))
-    print(f"{'kind':10}{'files':>8}{'accepted':>10}{'refused':>10}{'failed':>8}{'slowest s':>11}")
+    print(f"{'kind':11}{'files':>8}{'accepted':>10}{'refused':>10}{'failed':>8}{'slowest s':>11}")
     total = Counter()
     for kind in kinds:
         counts, slowest, failures = campaign(kind, args.start, args.start + each)
         numbers = f"{each:8}{counts['accepted']:10}{counts['refused']:10}{counts['failed']:8}"
-        print(f"{kind:10}{numbers}{slowest:11.2f}", *failures, sep="\n", flush=True)
+        print(f"{kind:11}{numbers}{slowest:11.2f}", *failures, sep="\n", flush=True)
         total += counts
     numbers = f"{sum(total.values()):8}{total['accepted']:10}{total['refused']:10}{total['failed']:8}"
-    print(f"{'all':10}{numbers}")
+    print(f"{'all':11}{numbers}")
     return 1 if total["failed"] else 0
 
 

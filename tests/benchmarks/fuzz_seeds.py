@@ -125,6 +125,51 @@ def _npy() -> list[bytes]:
     return [*files, pickle.dumps(Trap())]
 
 
+def _npz() -> list[bytes]:
+    files = []
+    arrays = {"X": _array(1, "float64")[..., 0], "mask": np.ones((9, 7), bool)}
+    for save, content in itertools.product([np.savez, np.savez_compressed], [{"X": arrays["X"]}, arrays]):
+        buffer = io.BytesIO()
+        save(buffer, **content)
+        files.append(buffer.getvalue())
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=True, X=np.array([[Trap()]], object))
+    return [*files, buffer.getvalue()]
+
+
+def _csv() -> list[bytes]:
+    rows = [",".join(f"{value:.6g}" for value in row) for row in _array(1, "float64")[..., 0]]
+    body = "\n".join(rows)
+    return [
+        body.encode(), ("a,b,c,d,e,f,g\n" + body).encode(), body.replace("\n", "\r\n").encode("utf-8-sig"),
+        b"1,,nan\n\"2\",3,inf\n", "α,β\n1e300,-0\n".encode(), body.encode("utf-16"),
+    ]  # fmt: skip
+
+
+CHECKPOINT = {"kind": "image", "data": "0" * 64, "settings": {"steps": 10, "preset": "fast"}}
+
+
+def _checkpoint() -> list[bytes]:
+    import torch
+
+    from doprestore.io.checkpoint import save_checkpoint
+
+    network = torch.nn.Linear(3, 2)
+    optimiser = torch.optim.Adam(network.parameters())
+    network(torch.ones(3)).sum().backward()
+    optimiser.step()
+    state = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "rng": torch.get_rng_state(), "step": 3}
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "run.ckpt"
+        save_checkpoint(path, state, **CHECKPOINT)
+        files = [path.read_bytes()]
+    for old in (False, True):
+        buffer = io.BytesIO()
+        torch.save({**CHECKPOINT, "state": Trap()}, buffer, _use_new_zipfile_serialization=not old)
+        files.append(buffer.getvalue())
+    return [*files * 2, files[0], pickle.dumps(Trap())]
+
+
 SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "png": _png,
     "jpeg": _jpeg,
@@ -133,4 +178,8 @@ SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "bmp": lambda: _pillow("BMP", ["1", "L", "P", "RGB", "RGBA"]),
     "ppm": _ppm,
     "npy": _npy,
+    "matrix.npy": _npy,
+    "matrix.npz": _npz,
+    "matrix.csv": _csv,
+    "ckpt": _checkpoint,
 }
