@@ -52,6 +52,9 @@ def save_checkpoint(path: Path, state: dict, *, kind: str, data: str, settings: 
 def load_checkpoint(path: Path, *, kind: str, data: str, settings: Mapping[str, object]) -> dict:
     """Return the state saved at ``path``, or raise :class:`InputError` with the reason why it is not for this run."""
     try:
+        with open(path, "rb") as file:
+            if file.read(4) != b"PK\3\4":  # torch's old format, never ours, reads as many bytes as a file may claim
+                raise ValueError("not a zip file")
         contents = torch.load(path, map_location="cpu", weights_only=True)
         found = {name: contents[name] for name in ("format", "version", "kind", "data", "settings", "state")}
         theirs = dict(found["settings"])
