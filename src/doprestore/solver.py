@@ -159,11 +159,11 @@ class FastSolver:
         if self.symmetric:
             _make_psd(refit)
         r = refit.residual()
-        if supported(r, self.known, refit.rank, self._level(), surplus=1.2):
+        if supported(self.y, r, self.known, refit.rank, self._level(), surplus=1.2):
             self.how, self.done = "exact", True
             return
         r.masked_fill_(r.abs() > refit.threshold, 0)
-        kept = supported(r, self.known, refit.rank, refit.threshold, spare=0.2, surplus=3)
+        kept = supported(self.y, r, self.known, refit.rank, refit.threshold, spare=0.2, surplus=3)
         if kept and is_white(r, refit.noise, refit.share, self.seed):
             # Only two attempts that agree are believed: one alone may be a wrong rank that happens to fit.
             if any(rank == refit.rank and 0.9 < noise / refit.noise < 1.1 for rank, noise in self.candidates):
