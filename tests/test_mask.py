@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-import doprestore.cli.restoring as restoring
+import doprestore.cli.running as running
 from doprestore import restore_image
 from doprestore.errors import InputError
 from doprestore.image import ImageRecovery, recover_image
@@ -102,8 +102,8 @@ def test_values_judged_clean_come_back_to_the_last_bit(run_cli, tmp_path, monkey
     mask = mask.with_suffix(".png")
     write_picture(mask, bad.astype(np.float32))
     results = []
-    recover = restoring.recover_image
-    monkeypatch.setattr(restoring, "recover_image", lambda *args, **kw: results.append(recover(*args, **kw)) or results[0])
+    recover = running.recover_image
+    monkeypatch.setattr(running, "recover_image", lambda *args, **kw: results.append(recover(*args, **kw)) or results[0])
     assert run_cli("image", source, out, *QUICK, "--mask", mask).code == 0
     before, after = read_picture(source), read_picture(out)
     clean = ~results[0].found.numpy()

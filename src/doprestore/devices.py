@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from doprestore.errors import UsageError
+from doprestore.settings import ImageSettings
 
 
 def choose_device(name: str) -> torch.device:
@@ -37,6 +38,13 @@ def fast_bfloat16(device: torch.device) -> bool:
         return torch.cuda.get_device_capability(device) >= (8, 0)
     # Without native instructions bfloat16 is emulated, several times slower than float32.
     return device.type == "cpu" and _cpu_has_bfloat16()
+
+
+def uses_bfloat16(settings: ImageSettings, device: torch.device) -> bool:
+    """Whether the convolutions of a run run in bfloat16: never by themselves in the paper preset."""
+    if settings.precision == "auto":
+        return not settings.is_paper and fast_bfloat16(device)
+    return settings.precision == "bfloat16"
 
 
 def _cpu_has_bfloat16() -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from doprestore.cli.interrupt import Interrupt
-from doprestore.cli.params import Duration, Shard
+from doprestore.cli.params import Duration, Shard, TileSize
 from doprestore.settings import OUTPUTS, PRECISIONS, PRESETS, image_settings
 
 
@@ -52,6 +52,8 @@ def _default(name: str) -> str:
 @click.option("--page", type=click.IntRange(1), help="Page of a multi-page TIFF, from 1.")
 @click.option("--quality", type=click.IntRange(1, 100), help="Of .jpg [default: 95] and .webp [default: lossless].")
 @click.option("--subsampling", type=click.Choice(["4:4:4", "4:2:2", "4:2:0"]), help="Of .jpg. [default: 4:4:4]")
+@click.option("--tile", type=TileSize(), default="auto", show_default=True,
+              help="Work in overlapping tiles of N pixels, blended; auto: where the whole needs more memory than is free.")
 @click.option("--checkpoint", type=click.Path(path_type=Path), metavar="FILE",
               help="Save the run here now and then, and when interrupted; deleted once OUTPUT is written.")
 @click.option("--checkpoint-every", type=Duration(), default="60s", show_default=True,

@@ -40,6 +40,7 @@ class Choices:
     skip_existing: bool = False
     checkpoint_every: float = 60.0  # seconds
     resume: bool = False
+    tile: str | int = "auto"  # or "none", or the side
 
 
 @dataclass(frozen=True)

@@ -29,3 +29,16 @@ class Duration(click.ParamType):
         if match is None:
             self.fail(f"{value!r} is not a time like 60s, 10m or 1h", param, ctx)
         return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+class TileSize(click.ParamType):
+    """"auto", "none", or the side of a tile in pixels."""
+
+    name = "auto|none|N"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str | int:
+        if value in ("auto", "none"):
+            return value
+        if not re.fullmatch(r"\d{1,6}", value):
+            self.fail(f"{value!r} is not auto, none or a number of pixels", param, ctx)
+        return int(value)

@@ -1,26 +1,20 @@
-"""One file through the recovery: read, check, run with bar and log, write. Imports torch."""
+"""One file through the recovery: read, check, run, write. Imports torch."""
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
-from tqdm import tqdm
 
 from doprestore.cli.interrupt import Interrupt
 from doprestore.cli.jobs import Choices, Job
-from doprestore.cli.keeping import Keeper
+from doprestore.cli.running import Inputs, Run
 from doprestore.devices import choose_device
-from doprestore.errors import DoprestoreError, InputError
-from doprestore.image import ImageResult, Progress, recover_image
+from doprestore.errors import InputError
+from doprestore.image import ImageResult
 from doprestore.io.checkpoint import fingerprint
 from doprestore.io.files import check_output
 from doprestore.io.images import Picture, check_format, read_picture, write_picture
-from doprestore.io.log import COLUMNS, LogWriter
 from doprestore.metrics import psnr
 from doprestore.report import outlier_map, panel as side_by_side
 from doprestore.settings import ImageSettings
@@ -46,20 +40,13 @@ def restore_file(
     for path in (files.outliers, files.panel):
         if path is not None:
             check_format(path)
-    writer = LogWriter(files.log) if files.log is not None else None
     damaged = torch.from_numpy(picture.pixels)
     clean = None if files.clean is None else _read_clean(files.clean, picture)
     mask = None if files.mask is None else _read_mask(files.mask, picture)
-    keeper = None
-    if files.checkpoint is not None:
-        identity = {"kind": "image", "data": fingerprint(picture.samples, mask), "settings": asdict(settings)}
-        keeper = Keeper(files.checkpoint, identity, every=choices.checkpoint_every, resume=choices.resume,
-                        interrupt=interrupt)  # fmt: skip
-
-    bar = tqdm(total=settings.steps, desc=job.source.name, unit="step", disable=not sys.stderr.isatty(),
-               dynamic_ncols=True, position=1 if nested else 0, leave=not nested)  # fmt: skip
-    with bar:
-        result = _run(damaged, settings, mask, clean, writer, keeper, interrupt, bar)
+    data = fingerprint(picture.samples, None if mask is None else mask.numpy())
+    inputs = Inputs(job.source.name, damaged, mask, clean, data)
+    run = Run(inputs, settings, choices, files, interrupt, nested)
+    result = run.recover()
     if result.interrupted and nested:
         return None
     write_picture(output, result.restored.numpy(), like=picture, **encoding)
@@ -68,8 +55,7 @@ def restore_file(
     if files.panel is not None:
         parts = [damaged, result.restored, outlier_map(result.outliers)]
         write_picture(files.panel, side_by_side(parts + ([] if clean is None else [clean])).numpy())
-    if keeper is not None and not result.interrupted:
-        keeper.finished()
+    run.finished(result)
     return _summary(output, damaged, result, clean)
 
 
@@ -93,7 +79,7 @@ def _read_clean(path: Path, like: Picture) -> torch.Tensor:
     return clean
 
 
-def _read_mask(path: Path, like: Picture) -> np.ndarray:
+def _read_mask(path: Path, like: Picture) -> torch.Tensor:
     """The picture at ``path`` as bool: (H, W), or (C, H, W) for a mask in colour of a picture in colour."""
     pixels = read_picture(path).pixels
     if pixels.shape[1:] != like.pixels.shape[1:]:
@@ -103,66 +89,15 @@ def _read_mask(path: Path, like: Picture) -> np.ndarray:
     bad = pixels >= 0.5
     if not bad.any() and pixels.any():
         raise InputError(f"--mask {path}: has no white, its lightest value is {pixels.max():.3g} of 1; make bad white")
-    return bad if bad.shape == like.pixels.shape else bad.any(axis=0)
-
-
-def _run(
-    damaged: torch.Tensor,
-    settings: ImageSettings,
-    mask: np.ndarray | None,
-    clean: torch.Tensor | None,
-    writer: LogWriter | None,
-    keeper: Keeper | None,
-    interrupt: Interrupt,
-    bar: tqdm,
-) -> ImageResult:
-    rows = [] if keeper is None else keeper.rows
-
-    def show(progress: Progress) -> None:
-        shown = {"loss": f"{progress.loss:.2e}", "outliers": f"{progress.outlier_share:.1%}"}
-        if progress.psnr is not None:
-            shown["PSNR"] = f"{progress.psnr:.2f} dB"
-        bar.set_postfix(shown, refresh=False)
-        bar.update(progress.step - bar.n)
-        rows.append({name: getattr(progress, name) for name in COLUMNS})
-        if writer is not None:
-            writer.write(rows[-1])
-
-    try:
-        with writer or contextlib.nullcontext():
-            for row in rows if writer is not None else []:  # of the run that this one goes on with
-                writer.write(row)
-            resume = None if keeper is None else keeper.state
-            return recover_image(
-                damaged,
-                settings,
-                mask=None if mask is None else torch.from_numpy(mask),
-                clean=clean,
-                callback=show,
-                should_stop=interrupt.received,
-                resume=resume,
-                keep=keeper,
-            )
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise _too_large(damaged, settings) from error
-    except RuntimeError as error:
-        # The CPU allocator has no exception of its own.
-        if "allocate memory" not in str(error):
-            raise
-        raise _too_large(damaged, settings) from error
-
-
-def _too_large(damaged: torch.Tensor, settings: ImageSettings) -> DoprestoreError:
-    return DoprestoreError(
-        f"out of memory for a picture of {_size(damaged.shape)} at width {settings.width}; "
-        "use a smaller --width, --device cpu, or a smaller picture"
-    )
+    return torch.from_numpy(bad if bad.shape == like.pixels.shape else bad.any(axis=0))
 
 
 def _summary(output: Path, damaged: torch.Tensor, result: ImageResult, clean: torch.Tensor | None) -> str:
     parts = [
         f"{output}: {_size(damaged.shape)}",
-        f"{result.steps} steps" + (" (interrupted)" if result.interrupted else ""),
+        f"{result.steps} steps"
+        + (f" in {result.tiles} tiles" if result.tiles > 1 else "")
+        + (" (interrupted)" if result.interrupted else ""),
         f"{result.seconds:.1f} s on {result.device}",
         f"{result.outlier_share:.1%} outliers",
     ]

@@ -1,0 +1,47 @@
+"""What the machine has left."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_PROC = Path("/proc")
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+def free_memory() -> int | None:
+    """Bytes of main memory that this process may still take without swapping, or None where that is unknown.
+
+    On Linux what the kernel calls available, or what the control group (a Slurm job, a container) leaves if that is
+    less; elsewhere half of what is built in.
+    """
+    try:
+        lines = (_PROC / "meminfo").read_text().splitlines()
+        available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        try:
+            return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+        except (AttributeError, OSError, ValueError):
+            return None
+    return min([available, *_group_limits()])
+
+
+def _group_limits() -> list[int]:
+    """What the control groups (version 2) around this process leave, from the innermost outwards."""
+    try:
+        entries = (_PROC / "self" / "cgroup").read_text().splitlines()
+        group = _CGROUPS / next(entry[3:] for entry in entries if entry.startswith("0::")).lstrip("/")
+    except (OSError, StopIteration):
+        return []
+    left = []
+    for folder in (group, *group.parents):
+        try:
+            limit = int((folder / "memory.max").read_text())  # "max" where there is none
+            used = int((folder / "memory.current").read_text())
+            stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            left.append(max(0, limit - used + int(stat["inactive_file"])))  # file caches give way
+        except (OSError, KeyError, ValueError):
+            pass
+        if folder == _CGROUPS:
+            break
+    return left

@@ -1,0 +1,203 @@
+"""Big pictures: the memory estimate, tiles, and what happens when the memory does not suffice after all."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import doprestore.cli.running as running
+from doprestore.errors import DoprestoreError, UsageError
+from doprestore.image import recover_image
+from doprestore.io import machine
+from doprestore.io.images import read_picture
+from doprestore.memory import bytes_needed
+from doprestore.settings import image_settings
+from doprestore.tiles import Grid, largest_tile, recover_tiles
+
+SETTINGS = image_settings(steps=3, width=4, device="cpu", precision="float32")
+CPU = torch.device("cpu")
+
+
+def _random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("height", [1, 127, 128, 129, 200, 256, 1000])
+@pytest.mark.parametrize("width", [50, 300])
+def test_tiles_of_one_size_cover_the_picture_and_overlap(height, width):
+    grid = Grid(height, width, 128)
+    covered = torch.zeros(height, width, dtype=torch.int)
+    weight = torch.zeros(height, width)
+    corners = grid.corners()
+    for top, left in corners:
+        assert 0 <= top <= height - grid.size[0] and 0 <= left <= width - grid.size[1]
+        covered[top : top + grid.size[0], left : left + grid.size[1]] += 1
+        weight[top : top + grid.size[0], left : left + grid.size[1]] += grid.weight(top, left)
+    assert covered.min() >= 1 and weight.min() > 0
+    tops = sorted({top for top, _ in corners})
+    assert all(upper + 128 - lower >= grid.overlap for upper, lower in zip(tops, tops[1:], strict=False))
+    if height <= 128 and width <= 128:
+        assert len(corners) == 1
+
+
+def test_weights_fall_smoothly_towards_neighbours_alone():
+    grid = Grid(300, 128, 128)
+    first, *_, last = (grid.weight(top, left) for top, left in grid.corners())
+    assert (first[0] == 1).all() and (last[-1] == 1).all()  # at the border of the picture
+    assert first[-1].max() < 0.01 and last[0].max() < 0.01
+    assert (first[:, 0].diff() <= 0).all() and first[:, 0].diff().abs().max() < 2 / grid.overlap
+    assert (first == first[:, :1]).all()  # no neighbour left or right
+
+
+def test_one_tile_is_the_whole():
+    picture = _random(3, 90, 100)
+    whole, tiled = recover_image(picture, SETTINGS), recover_tiles(picture, SETTINGS, 128)
+    assert torch.allclose(whole.restored, tiled.restored, atol=1e-6) and torch.equal(whole.found, tiled.found)
+    assert tiled.steps == 3 and tiled.tiles == 1
+
+
+@pytest.mark.parametrize("output", ["composed", "network"])
+def test_far_from_the_seams_a_tile_is_what_it_is_alone(output):
+    settings = image_settings(steps=3, width=4, device="cpu", precision="float32", output=output)
+    picture = _random(3, 128, 200)
+    tiled = recover_tiles(picture, settings, 128)
+    alone = recover_image(picture[..., :128].contiguous(), settings)
+    assert tiled.tiles == 2 and tiled.steps == 6
+    left = (..., slice(0, 200 - 128))  # the second tile begins there
+    for name in ("restored", "network", "outliers", "found"):
+        assert torch.allclose(getattr(tiled, name)[left].float(), getattr(alone, name)[left].float(), atol=1e-6), name
+
+
+def test_clean_values_stay_to_the_last_bit_and_the_mask_reaches_every_tile():
+    picture, mask = _random(3, 200, 200), _random(200, 200, seed=1) < 0.3
+    result = recover_tiles(picture, SETTINGS, 128, mask=mask)
+    assert result.found[:, mask].all() and not result.found.all()
+    assert torch.equal(result.restored[~result.found], picture[~result.found])
+    assert (result.restored[result.found] != picture[result.found]).float().mean() > 0.9
+
+
+def test_a_hole_larger_than_a_tile_does_not_stop_the_run():
+    mask = torch.zeros(128, 400, dtype=torch.bool)
+    mask[:, 100:] = True
+    result = recover_tiles(_random(1, 128, 400), SETTINGS, 128, mask=mask)
+    assert torch.isfinite(result.restored).all()
+
+
+def test_progress_counts_all_tiles_and_an_early_stop_leaves_the_rest():
+    picture, seen = _random(1, 128, 300), []
+    result = recover_tiles(picture, SETTINGS, 128, callback=seen.append, clean=picture, should_stop=lambda: len(seen) == 3)
+    assert [progress.step for progress in seen] == [1, 2, 3, 4] and seen[0].steps == 9
+    assert result.interrupted and result.steps == 4
+    assert torch.equal(result.restored[..., 250:], picture[..., 250:])
+
+
+@pytest.mark.parametrize("stop", [1, 4, 6])
+def test_resumed_tiles_end_bit_identical(stop):
+    picture, saved, calls = _random(1, 128, 200), [], []
+
+    def stop_there() -> bool:
+        calls.append(None)
+        return len(calls) == stop
+
+    def keep(state) -> None:
+        saved.append({name: value.clone() if isinstance(value, torch.Tensor) else value for name, value in state().items()})
+
+    whole = recover_tiles(picture, SETTINGS, 128)
+    recover_tiles(picture, SETTINGS, 128, should_stop=stop_there, keep=keep)
+    resumed = recover_tiles(picture, SETTINGS, 128, resume=saved[-1])
+    assert len(saved) == stop
+    for name in ("restored", "network", "outliers", "found"):
+        assert torch.equal(getattr(whole, name), getattr(resumed, name)), name
+    assert resumed.steps == 6
+
+
+def test_the_estimate_grows_with_what_costs_memory():
+    def need(side: int, width: int, precision: str = "float32") -> int:
+        return bytes_needed((3, side, side), image_settings(width=width, precision=precision, device="cpu"), CPU)
+
+    assert need(512, 32) < need(1024, 32) < need(1024, 64)
+    assert need(1024, 32, "bfloat16") < need(1024, 32)
+    assert need(10, 32) == need(64, 32)  # padded
+
+
+def test_largest_tile():
+    shape = (3, 3000, 4000)
+    whole = bytes_needed(shape, SETTINGS, CPU)
+    assert largest_tile(shape, SETTINGS, whole) is None
+    tiles = [largest_tile(shape, SETTINGS, int(whole * share)) for share in (0.9, 0.5, 0.3)]
+    assert tiles == sorted(tiles, reverse=True)
+    for tile, share in zip(tiles, (0.9, 0.5, 0.3), strict=True):
+        assert tile % 32 == 0 and bytes_needed((3, tile, tile), SETTINGS, CPU) < whole * share
+    with pytest.raises(DoprestoreError, match="even in tiles"):
+        largest_tile(shape, SETTINGS, 10**8)
+    with pytest.raises(UsageError, match="--tile 64"):
+        recover_tiles(_random(1, 200, 200), SETTINGS, 64)
+
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path / "photo.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (140, 300, 3), np.uint8)).save(path)
+    return path
+
+
+QUICK = ("--steps", 2, "--width", 4, "--device", "cpu")
+
+
+def test_tiles_by_hand(run_cli, photo):
+    out = photo.with_name("out.png")
+    code, stdout, stderr = run_cli("image", photo, out, *QUICK, "--tile", 128)
+    assert (code, stderr) == (0, "") and "12 steps in 6 tiles" in stdout
+    assert read_picture(out).samples.shape == (3, 140, 300)
+    assert "2 steps, " in run_cli("image", photo, out, *QUICK, "--tile", 300).stdout
+    assert run_cli("image", photo, out, *QUICK, "--tile", 64).code == 2
+    assert run_cli("image", photo, out, *QUICK, "--tile", "big").code == 2
+
+
+def test_tiles_where_the_memory_is_short(run_cli, photo, monkeypatch):
+    out = photo.with_name("out.png")
+    need = bytes_needed((3, 128, 128), image_settings(width=4), CPU)
+    monkeypatch.setattr(running, "free_memory", lambda: int(need * 1.3 + 160 * 140 * 300))
+    code, stdout, stderr = run_cli("image", photo, out, *QUICK)
+    assert code == 0 and " tiles, " in stdout
+    assert "of memory that are free; working in tiles of" in stderr and stderr.count("\n") == 1
+    assert "2 steps, " in run_cli("image", photo, out, *QUICK, "--tile", "none").stdout
+    monkeypatch.setattr(running, "free_memory", lambda: 10**6)
+    code, stdout, stderr = run_cli("image", photo, out, *QUICK)
+    assert (code, stdout) == (1, "") and "--width" in stderr and stderr.count("\n") == 1
+
+
+def test_out_of_memory_falls_back_to_tiles(run_cli, photo, monkeypatch):
+    def fail(*args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(running, "recover_image", fail)
+    out, ckpt = photo.with_name("out.png"), photo.with_name("run.ckpt")
+    code, stdout, stderr = run_cli("image", photo, out, *QUICK, "--checkpoint", ckpt)
+    assert code == 0 and "12 steps in 6 tiles" in stdout
+    assert "out of memory; going on in tiles of 128" in stderr and stderr.count("\n") == 1
+    assert not ckpt.exists()
+    code, stdout, stderr = run_cli("image", photo, out, *QUICK, "--tile", "none")
+    assert (code, stdout) == (1, "") and "--tile" in stderr and stderr.count("\n") == 1
+
+
+def test_free_memory_minds_control_groups(tmp_path, monkeypatch):
+    assert machine.free_memory() > 10**6
+    proc, groups = tmp_path / "proc", tmp_path / "groups"
+    (proc / "self").mkdir(parents=True)
+    (proc / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable: 5000 kB\n")
+    monkeypatch.setattr(machine, "_PROC", proc)
+    monkeypatch.setattr(machine, "_CGROUPS", groups)
+    assert machine.free_memory() == 5000 * 1024  # no groups at all
+    (proc / "self" / "cgroup").write_text("0::/slurm/job\n")
+    job = groups / "slurm" / "job"
+    job.mkdir(parents=True)
+    for folder, limit in ((job, "max"), (job.parent, str(3000 * 1024))):
+        (folder / "memory.max").write_text(f"{limit}\n")
+        (folder / "memory.current").write_text(f"{1000 * 1024}\n")
+        (folder / "memory.stat").write_text(f"anon 1\ninactive_file {200 * 1024}\n")
+    assert machine.free_memory() == 2200 * 1024
+    (proc / "meminfo").unlink()
+    assert machine.free_memory() > 10**6  # half of what is built in
