@@ -1,6 +1,10 @@
-"""Pictures for people: the outlier map and the side-by-side panel."""
+"""Pictures for people: the outlier map, the side-by-side panel, and what a report of a run shows."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,3 +22,54 @@ def panel(pictures: list[Tensor], gap: int = 4) -> Tensor:
 
     colour = [picture.expand(3, -1, -1) for picture in pictures]
     return make_grid(torch.stack(colour), nrow=len(colour), padding=gap, pad_value=1.0)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One quantity over the steps; ``log`` asks for a logarithmic scale."""
+
+    name: str
+    steps: list[float]
+    values: list[float]
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a report shows of one run, whatever its format.
+
+    pictures: by name, (C, H, W) in [0, 1]. facts: by name, told as they are. histogram: counts of the
+    corruption found, evenly spaced over [-1, 1].
+    """
+
+    title: str
+    pictures: dict[str, Tensor]
+    facts: dict[str, object]
+    curves: list[Curve]
+    histogram: list[int]
+
+
+def curves(rows: Sequence[Mapping[str, float | None]]) -> list[Curve]:
+    """The learning curves in the rows of a log: loss, share of outliers, PSNR where it is known."""
+    named = {"loss": "mean squared residual", "outlier_share": "share of outliers", "psnr": "PSNR, dB"}
+    result = []
+    for column, name in named.items():
+        points = [(row["step"], row[column]) for row in rows if row[column] is not None and math.isfinite(row[column])]
+        if points:
+            steps, values = (list(axis) for axis in zip(*points, strict=True))
+            result.append(Curve(name, steps, values, log=column == "loss"))
+    return result
+
+
+def histogram(outliers: Tensor, found: Tensor, bins: int = 41) -> list[int]:
+    """Counts of s in [-1, 1] over the values judged corrupted."""
+    return torch.histc(outliers[found].clamp(-1, 1), bins, -1, 1).int().tolist()
+
+
+def thumbnail(picture: Tensor, side: int = 640) -> Tensor:
+    """(C, H, W) -> at most ``side`` pixels a side, averaged; smaller pictures stay as they are."""
+    shrink = max(picture.shape[1:]) / side
+    if shrink <= 1:
+        return picture
+    size = [max(1, round(length / shrink)) for length in picture.shape[1:]]
+    return torch.nn.functional.interpolate(picture[None], size, mode="area")[0]

@@ -49,6 +49,9 @@ def _default(name: str) -> str:
               help="Write the damage found (g*g - h*h) as a picture; mid-grey is none.")
 @click.option("--panel", type=click.Path(path_type=Path), metavar="FILE",
               help="Write input | restored | damage (| clean) side by side.")
+@click.option("--report", type=click.Path(path_type=Path), metavar="FILE",
+              help="Write a report of the run to FILE.html or FILE.png: pictures, curves, settings, versions.")
+@click.option("--json", type=click.Path(path_type=Path), metavar="FILE", help="Write all facts of the run as JSON.")
 @click.option("--page", type=click.IntRange(1), help="Page of a multi-page TIFF, from 1.")
 @click.option("--quality", type=click.IntRange(1, 100), help="Of .jpg [default: 95] and .webp [default: lossless].")
 @click.option("--subsampling", type=click.Choice(["4:4:4", "4:2:2", "4:2:0"]), help="Of .jpg. [default: 4:4:4]")

@@ -10,7 +10,8 @@ from doprestore.errors import DoprestoreError, InputError, OutputError, UsageErr
 from doprestore.io.encode import EXTENSIONS
 
 # Files beside the output, and what they are called when there are many pictures.
-SUFFIXES = {"log": ".csv", "outliers": ".png", "panel": ".png", "checkpoint": ".ckpt"}
+SUFFIXES = {"log": ".csv", "outliers": ".png", "panel": ".png", "checkpoint": ".ckpt",
+            "json": ".json", "report": ".html"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Files:
     outliers: Path | None = None
     panel: Path | None = None
     checkpoint: Path | None = None
+    json: Path | None = None
+    report: Path | None = None
 
     def given(self) -> dict[str, Path]:
         """Flag -> path of those that were given."""

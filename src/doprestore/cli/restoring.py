@@ -6,11 +6,12 @@ from pathlib import Path
 
 import torch
 
+from doprestore.cli.describing import describe, write_json, write_report
 from doprestore.cli.interrupt import Interrupt
 from doprestore.cli.jobs import Choices, Job
 from doprestore.cli.running import Inputs, Run
 from doprestore.devices import choose_device
-from doprestore.errors import InputError
+from doprestore.errors import InputError, UsageError
 from doprestore.image import ImageResult
 from doprestore.io.checkpoint import fingerprint
 from doprestore.io.files import check_output
@@ -33,7 +34,9 @@ def restore_file(
     encoding = _encoding(choices, output, lenient=nested)
     choose_device(settings.device)
     picture = read_picture(job.source, page=choices.page)
-    for path in (output, files.outliers, files.panel):
+    if files.report is not None and files.report.suffix.lower() not in (".html", ".htm", ".png"):
+        raise UsageError(f"--report {files.report}: must end in .html or .png")
+    for path in (output, files.outliers, files.panel, files.json, files.report):
         if path is not None and str(path) != "-":
             check_output(path)
     check_format(output, picture, **encoding)
@@ -55,6 +58,12 @@ def restore_file(
     if files.panel is not None:
         parts = [damaged, result.restored, outlier_map(result.outliers)]
         write_picture(files.panel, side_by_side(parts + ([] if clean is None else [clean])).numpy())
+    if files.json is not None or files.report is not None:
+        facts = describe(job, picture, result, clean, mask)
+        if files.json is not None:
+            write_json(files.json, facts)
+        if files.report is not None:
+            write_report(files.report, facts, run.rows, picture, result, clean)
     run.finished(result)
     return _summary(output, damaged, result, clean)
 

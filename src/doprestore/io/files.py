@@ -62,6 +62,12 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8, whole or not at all; raises :class:`OutputError`."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def _target(path: Path) -> Path:
     return Path(os.path.realpath(path))
 

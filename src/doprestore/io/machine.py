@@ -1,8 +1,9 @@
-"""What the machine has left."""
+"""What the machine is and what it has left."""
 
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 
 _PROC = Path("/proc")
@@ -24,6 +25,15 @@ def free_memory() -> int | None:
         except (AttributeError, OSError, ValueError):
             return None
     return min([available, *_group_limits()])
+
+
+def processor() -> str:
+    """The name of the processor, as well as the system tells it."""
+    try:
+        lines = (_PROC / "cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
 def _group_limits() -> list[int]:
