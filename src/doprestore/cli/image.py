@@ -65,9 +65,10 @@ def _default(name: str) -> str:
 @click.option("--recursive", "-r", is_flag=True, help="Restore the pictures in folders, and in theirs.")
 @click.option("--skip-existing", is_flag=True, help="Leave pictures alone whose output exists.")
 @click.option("--shard", type=Shard(), default="1/1", help="Do only the K-th of N shares of the list, for job arrays.")
+@click.option("--dask", metavar="ADDRESS", help="Run on the Dask cluster whose scheduler is there, like tcp://host:8786.")
 @click.option("--force", is_flag=True, help="Allow OUTPUT to replace INPUT.")
 def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recursive: bool, shard: tuple[int, int],
-            force: bool, **options: object) -> int:  # fmt: skip
+            dask: str | None, force: bool, **options: object) -> int:  # fmt: skip
     """Restore the damaged picture INPUT and write it to OUTPUT, in the format of its extension.
 
     Removes sparse, gross damage of any kind: salt-and-pepper and impulse noise, dead lines, scratches,
@@ -96,11 +97,18 @@ def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recurs
     if is_many(sources, destination):
         jobs = plan_many(sources, Path(destination), files, recursive=recursive, force=force, shard=shard)
 
-        from doprestore.cli.batch import restore_many  # imports torch
-
         with Interrupt() as interrupt:
-            report = restore_many(jobs, settings, choices, interrupt)
+            if dask is not None:
+                from doprestore.cli.cluster import restore_on_cluster
+
+                report = restore_on_cluster(jobs, settings, choices, interrupt, dask)
+            else:
+                from doprestore.cli.batch import restore_many  # imports torch
+
+                report = restore_many(jobs, settings, choices, interrupt)
         return interrupt.exit_code if interrupt.received() else report.exit_code
+    if dask is not None:
+        raise click.UsageError("--dask is for several pictures; name a folder as OUTPUT")
     job = plan_one(Path(sources[0]), Path(destination), files, force)
     if choices.skip_existing and job.is_done():
         click.echo(f"{job.output}: exists, skipped")

@@ -1,0 +1,59 @@
+"""--dask: the same pictures, report and exit code from a cluster."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+# distributed warns about deprecations of its own and of its ports.
+pytestmark = pytest.mark.filterwarnings("default")
+QUICK = ("--steps", 2, "--width", 4, "--device", "cpu", "--output", "network")
+
+
+@pytest.fixture(scope="module")
+def address():
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None) as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture
+def scans(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scans").mkdir()
+    for seed in range(3):
+        values = np.random.default_rng(seed).integers(0, 256, (9, 8, 3), np.uint8)
+        Image.fromarray(values).save(tmp_path / "scans" / f"{seed}.png")
+    return tmp_path
+
+
+def test_the_same_as_here(run_cli, scans, address):
+    (scans / "scans" / "bad.png").write_text("not a picture")
+    here = run_cli("image", "scans", "here", "-r", *QUICK)
+    there = run_cli("image", "scans", "there", "-r", *QUICK, "--dask", address, "--json", "facts")
+    assert here.code == there.code == 1
+    assert "3 restored, 1 failed in" in there.stdout and there.stdout.count("\n") == 4
+    assert "scans/bad.png: is not a" in there.stderr
+    for seed in range(3):
+        assert (scans / "here" / f"{seed}.png").read_bytes() == (scans / "there" / f"{seed}.png").read_bytes()
+        assert (scans / "facts" / f"{seed}.png.json").exists()
+    again = run_cli("image", "scans", "there", "-r", *QUICK, "--dask", address, "--skip-existing")
+    assert again.code == 1 and "3 skipped, 1 failed in" in again.stdout
+
+
+def test_no_scheduler(run_cli, scans):
+    pytest.importorskip("distributed")
+    code, stdout, stderr = run_cli("image", "scans", "out", "-r", "--dask", "nonsense://")
+    assert (code, stdout) == (1, "") and "no scheduler answers" in stderr and stderr.count("\n") == 1
+
+
+def test_without_dask_the_remedy_is_named(run_cli, scans, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "distributed", None)
+    code, stdout, stderr = run_cli("image", "scans", "out", "-r", "--dask", "tcp://127.0.0.1:1")
+    assert (code, stdout) == (2, "") and "doprestore[dask]" in stderr and stderr.count("\n") == 1
+
+
+def test_one_picture_needs_no_cluster(run_cli, scans):
+    outcome = run_cli("image", "scans/0.png", "out.png", "--dask", "tcp://127.0.0.1:1")
+    assert outcome.code == 2 and "several pictures" in outcome.stderr
