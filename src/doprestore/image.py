@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from doprestore.devices import choose_device, uses_bfloat16
+from doprestore.devices import choose_device, fast_bfloat16
 from doprestore.errors import InputError, NumericalError
 from doprestore.metrics import psnr
 from doprestore.outliers import MirrorOutliers, OutlierPair
@@ -76,7 +76,7 @@ class ImageRecovery:
         self.device = choose_device(settings.device)
         self.padding = Padding(picture.shape[1], picture.shape[2])
         self.y = self.padding.pad(picture.to(self.device, torch.float32))
-        self.unknown = None if mask is None else checked_mask(mask, picture).to(self.device)
+        self.unknown = None if mask is None else _checked_mask(mask, picture).to(self.device)
         self.sampling = None if mask is None else self.padding.pad(~self.unknown).float()  # A, as a factor
         self.rate = outlier_rate(settings, *self.padding.padded)
         self.step_number = 0
@@ -100,8 +100,12 @@ class ImageRecovery:
             self.optimizer = torch.optim.Adam(parameters, lr=settings.tau, fused=self.device.type == "cuda")
         self.average = torch.zeros_like(self.y)
         self.loss = torch.zeros((), device=self.device)
-        bfloat16 = uses_bfloat16(settings, self.device)
-        self._precision = torch.autocast(self.device.type, torch.bfloat16) if bfloat16 else contextlib.nullcontext()
+        bfloat16 = settings.precision == "bfloat16" or (
+            settings.precision == "auto" and not settings.is_paper and fast_bfloat16(self.device)
+        )
+        self._precision = (
+            torch.autocast(self.device.type, torch.bfloat16) if bfloat16 else contextlib.nullcontext()
+        )
 
     def step(self) -> None:
         """One step of eq. (10). Nothing in it waits for the device."""
@@ -180,8 +184,7 @@ class ImageRecovery:
         return output
 
 
-def checked_mask(mask: Tensor, picture: Tensor) -> Tensor:
-    """``mask`` in the shape of ``picture``, or :class:`InputError` with the reason why it cannot be one."""
+def _checked_mask(mask: Tensor, picture: Tensor) -> Tensor:
     if mask.dtype != torch.bool or mask.shape not in (picture.shape, picture.shape[1:]):
         raise InputError(
             f"the mask must be bool of shape {tuple(picture.shape)} or {tuple(picture.shape[1:])}, "
@@ -199,7 +202,6 @@ class ImageResult:
 
     restored: the answer, in [0, 1]. network: φ(θ) alone. outliers: the estimated corruption
     g∘g − h∘h, y = x + s. found: bool, the values judged corrupted. interrupted: stopped early.
-    tiles: how many parts the picture was recovered in; ``steps`` counts those of all.
     """
 
     restored: Tensor
@@ -212,7 +214,6 @@ class ImageResult:
     loss: float
     seconds: float
     interrupted: bool
-    tiles: int = 1
 
     @property
     def outlier_share(self) -> float:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from doprestore.devices import choose_device
 from doprestore.errors import DoprestoreError, InputError, UsageError
-from doprestore.image import ImageResult, Progress, checked_mask, recover_image
+from doprestore.image import ImageResult, Progress, _checked_mask, recover_image
 from doprestore.memory import bytes_needed
 from doprestore.settings import ImageSettings
 
@@ -99,6 +99,7 @@ def recover_tiles(
 ) -> ImageResult:
     """As :func:`recover_image`, in tiles of side ``tile``. Each :class:`Progress` counts the steps of all tiles;
     its loss, share and PSNR are those of the tile at work.
+    The loss of the result is that of the last tile.
 
     A value is kept as it was where every tile that covers it judges it clean. After an early stop, what no tile
     has reached yet is as it was, too.
@@ -114,7 +115,7 @@ def recover_tiles(
         first, inner = sums.load_state_dict(resume, len(corners))
         start -= float(resume["seconds"])
     if mask is not None:
-        mask = checked_mask(mask, picture)
+        mask = _checked_mask(mask, picture)
     for index in range(first, len(corners)):
         top, left = corners[index]
         part = (..., slice(top, top + grid.size[0]), slice(left, left + grid.size[1]))
@@ -148,7 +149,6 @@ def recover_tiles(
         **sums.blended(picture, keep_clean=settings.output == "composed"),
         steps=sums.steps,
         seconds=time.perf_counter() - start,
-        tiles=len(corners),
     )
 
 

@@ -44,7 +44,7 @@ def main() -> None:
         write_picture(options.save, tiled.restored.numpy())
     band = _band(grid)
     print(f"{options.picture.name}, centre {options.side}x{options.side}, tile {options.tile}, overlap {grid.overlap}, "
-          f"{tiled.tiles} tiles, {settings.steps} steps, salt-and-pepper {options.amount:.0%}")  # fmt: skip
+          f"{len(grid.corners())} tiles, {settings.steps} steps, salt-and-pepper {options.amount:.0%}")  # fmt: skip
     print(f"{'':<22} {'PSNR':>9} {'band':>9} {'interior':>9} {'jump':>8} {'elsewhere':>9}")
     print(f"{'damaged':<22} {psnr(damaged, clean):>6.2f} dB")
     rows = {"tiles": tiled.restored, "tiles, network alone": tiled.network}

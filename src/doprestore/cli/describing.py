@@ -23,7 +23,9 @@ from doprestore.metrics import psnr
 from doprestore.report import RunReport, curves, histogram, outlier_map
 
 
-def describe(job: Job, picture: Picture, result: ImageResult, clean: Tensor | None, mask: Tensor | None) -> dict:
+def describe(
+    job: Job, picture: Picture, result: ImageResult, tiles: int, clean: Tensor | None, mask: Tensor | None
+) -> dict:
     """Everything that is known about a run, as JSON takes it."""
     channels, height, width = picture.samples.shape
     device = torch.device(result.device)
@@ -42,7 +44,7 @@ def describe(job: Job, picture: Picture, result: ImageResult, clean: Tensor | No
         "settings": asdict(result.settings),
         "other_files": {flag: str(path) for flag, path in job.files.given().items()},
         "steps": result.steps,
-        "tiles": result.tiles,
+        "tiles": tiles,
         "interrupted": result.interrupted,
         "seconds": round(result.seconds, 3),
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),

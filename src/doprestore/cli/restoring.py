@@ -59,13 +59,13 @@ def restore_file(
         parts = [damaged, result.restored, outlier_map(result.outliers)]
         write_picture(files.panel, side_by_side(parts + ([] if clean is None else [clean])).numpy())
     if files.json is not None or files.report is not None:
-        facts = describe(job, picture, result, clean, mask)
+        facts = describe(job, picture, result, run.tiles, clean, mask)
         if files.json is not None:
             write_json(files.json, facts)
         if files.report is not None:
             write_report(files.report, facts, run.rows, picture, result, clean)
     run.finished(result)
-    return _summary(output, damaged, result, clean)
+    return _summary(output, damaged, result, run.tiles, clean)
 
 
 def _encoding(choices: Choices, output: Path, lenient: bool) -> dict[str, object]:
@@ -101,11 +101,11 @@ def _read_mask(path: Path, like: Picture) -> torch.Tensor:
     return torch.from_numpy(bad if bad.shape == like.pixels.shape else bad.any(axis=0))
 
 
-def _summary(output: Path, damaged: torch.Tensor, result: ImageResult, clean: torch.Tensor | None) -> str:
+def _summary(output: Path, damaged: torch.Tensor, result: ImageResult, tiles: int, clean: torch.Tensor | None) -> str:
     parts = [
         f"{output}: {_size(damaged.shape)}",
         f"{result.steps} steps"
-        + (f" in {result.tiles} tiles" if result.tiles > 1 else "")
+        + (f" in {tiles} tiles" if tiles > 1 else "")
         + (" (interrupted)" if result.interrupted else ""),
         f"{result.seconds:.1f} s on {result.device}",
         f"{result.outlier_share:.1%} outliers",

@@ -22,7 +22,7 @@ from doprestore.image import ImageResult, Progress, recover_image
 from doprestore.io.log import COLUMNS, LogWriter
 from doprestore.io.machine import free_memory
 from doprestore.settings import ImageSettings
-from doprestore.tiles import MIN_TILE, largest_tile, recover_tiles
+from doprestore.tiles import MIN_TILE, Grid, largest_tile, recover_tiles
 
 SHARE_OF_FREE = 0.85  # of the memory that is free; the rest is for what else goes on
 
@@ -73,6 +73,11 @@ class Run:
                     raise
                 reason = error
             self._fall_back(reason)
+
+    @property
+    def tiles(self) -> int:
+        """How many parts the picture is recovered in."""
+        return 1 if self._tile is None else len(Grid(*self.inputs.damaged.shape[1:], self._tile).corners())
 
     def finished(self, result: ImageResult) -> None:
         """The result is written: the checkpoint can go, unless there is more to do."""
