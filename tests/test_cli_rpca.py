@@ -143,7 +143,7 @@ def test_output_folder_that_is_not_there(folder, run_cli):
     assert "does not exist" in run_cli("rpca", "a.npy", "-o", "no/such.npz").stderr
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_an_interrupted_run_writes_the_current_split_and_can_be_resumed(folder, run_cli, number, code):
     np.save("a.npy", np.random.default_rng(0).standard_normal((300, 300)))
     args = ["rpca", "a.npy", "--preset", "paper", "--steps", "100000", "--checkpoint", "c.ckpt", "--json"]
@@ -158,25 +158,35 @@ def test_an_interrupted_run_writes_the_current_split_and_can_be_resumed(folder, 
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == code, stderr
-    assert json.loads(stdout)["interrupted"] is True
-    assert np.load("a.low_rank.npy").shape == (300, 300) and (folder / "a.sparse.npy").exists()
-    done = json.loads(stdout)["steps"]
-    common = ["rpca", "a.npy", "--preset", "paper", "--steps", done + 5, "--json", "--force"]
-    report = json.loads(run_cli(*common, "--resume", "c.ckpt").stdout)
+    done = 2000
+    if number != signal.SIGKILL:
+        assert json.loads(stdout)["interrupted"] is True
+        assert np.load("a.low_rank.npy").shape == (300, 300) and (folder / "a.sparse.npy").exists()
+        done = json.loads(stdout)["steps"]
+    common = ["rpca", "a.npy", "--preset", "paper", "--steps", done + 5, "--json"]
+    report = json.loads(run_cli(*common, "--checkpoint", "c.ckpt", "--resume").stdout)
     assert report["steps"] == done + 5
+    assert not list(folder.glob("c.ckpt*"))
     resumed = np.load("a.low_rank.npy")
-    run_cli(*common)
+    run_cli(*common, "--force")
     assert np.array_equal(resumed, np.load("a.low_rank.npy"))
 
 
-def test_checkpoints_of_another_run_are_refused(folder, run_cli):
+def test_checkpoints_of_another_run_are_refused(folder, run_cli, monkeypatch):
     for name, seed in (("a.npy", 0), ("b.npy", 1)):
         np.save(name, np.random.default_rng(seed).standard_normal((40, 40)))
-    assert run_cli("rpca", "a.npy", "--checkpoint", "c", "--checkpoint-every", "0").code == 0
-    assert run_cli("rpca", "a.npy", "--resume", "c", "--force").code == 0
-    assert "other data" in run_cli("rpca", "b.npy", "--resume", "c").stderr
-    assert "alpha" in run_cli("rpca", "a.npy", "--resume", "c", "--alpha", "3", "--force").stderr
-    assert "no checkpoint" in run_cli("rpca", "a.npy", "--resume", "a.npy", "--force").stderr
+    keep = ("--checkpoint", "c", "--checkpoint-every", "0s")
+    with monkeypatch.context() as patch:
+        patch.setattr("doprestore.io.checkpoint.remove_checkpoint", lambda path: None)  # as if killed before it
+        assert run_cli("rpca", "a.npy", *keep).code == 0
+    assert "add --resume" in run_cli("rpca", "a.npy", *keep, "--force").stderr
+    assert "another input" in run_cli("rpca", "b.npy", *keep, "--resume").stderr
+    assert "alpha" in run_cli("rpca", "a.npy", *keep, "--resume", "--alpha", "3").stderr
+    assert run_cli("rpca", "a.npy", "--resume").code == 2
+    assert run_cli("rpca", "a.npy", *keep, "--resume").code == 0
+    assert not (folder / "c").exists()
+    (folder / "c").write_text("text")
+    assert "not a checkpoint" in run_cli("rpca", "a.npy", *keep, "--resume").stderr
 
 
 def _sensing(share=0.05):

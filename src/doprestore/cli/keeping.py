@@ -14,28 +14,39 @@ from doprestore.io.files import check_output
 State = Callable[[], dict[str, object]]
 
 
+def open_checkpoint(
+    path: Path, identity: Mapping[str, object], resume: bool, needed: tuple[str, ...] = ()
+) -> dict[str, object] | None:
+    """The state to go on from, or None to start, before any work.
+
+    ``identity`` is the kind, data and settings of :func:`save_checkpoint`; ``needed`` are keys of the state. Raises
+    :class:`InputError` for a checkpoint that is there unasked for, or is not of this run.
+    """
+    check_output(path)
+    if not path.exists():
+        return None
+    if not resume:
+        raise InputError(f"--checkpoint {path}: exists; add --resume to go on from it, or delete it")
+    state = load_checkpoint(path, **identity)
+    if not isinstance(state, dict) or not state.keys() >= set(needed):
+        raise InputError(f"--checkpoint {path}: is incomplete; delete it to start anew")
+    return state
+
+
 class Keeper:
     """Saves a run every ``every`` seconds and when it is interrupted.
 
-    ``identity`` is the kind, data and settings of :func:`save_checkpoint`. ``state`` is what an earlier run saved, or
-    None. ``rows``, the log so far, travels along.
+    ``identity`` as for :func:`open_checkpoint`. ``state`` is what an earlier run saved, or None. ``rows``, the log so
+    far, travels along.
     """
 
     def __init__(self, path: Path, identity: Mapping[str, object], *, every: float, resume: bool, interrupt: Interrupt):
         self.path = path
-        self.state: dict[str, object] | None = None
-        self.rows: list[dict[str, object]] = []
+        self.state = open_checkpoint(path, identity, resume, needed=("rows", "seconds"))
+        self.rows: list[dict[str, object]] = [] if self.state is None else self.state["rows"]
         self._identity = identity
         self._every = every
         self._interrupt = interrupt
-        check_output(path)
-        if path.exists():
-            if not resume:
-                raise InputError(f"--checkpoint {path}: exists; add --resume to go on from it, or delete it")
-            self.state = load_checkpoint(path, **identity)
-            if not {"rows", "seconds"} <= self.state.keys():
-                raise InputError(f"--checkpoint {path}: is incomplete; delete it to start anew")
-            self.rows = self.state["rows"]
         self._saved = time.monotonic()
 
     def __call__(self, state: State) -> None:

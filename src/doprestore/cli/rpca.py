@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from doprestore._version import __version__
 from doprestore.cli.interrupt import Interrupt
+from doprestore.cli.params import Duration
 from doprestore.errors import InputError, OutputError, UsageError
 from doprestore.matrix_settings import PRESETS, MatrixSettings, matrix_settings
 
@@ -47,12 +48,13 @@ def matrix_options(function):
               "DATA.sparse.npy beside DATA; .csv and .tsv stay so]")
 @click.option("--key", help="Which array of an .npz file.")
 @click.option("--checkpoint", type=click.Path(path_type=Path), metavar="FILE",
-              help="Save the state of the run here now and then, and when it is interrupted.")
-@click.option("--checkpoint-every", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="SECONDS")
-@click.option("--resume", type=click.Path(path_type=Path), metavar="FILE", help="Go on from a checkpoint.")
+              help="Save the run here now and then, and when interrupted; deleted once the outputs are written.")
+@click.option("--checkpoint-every", type=Duration(), default="60s", show_default=True,
+              help="Seconds, or like 90s, 10m, 1h.")
+@click.option("--resume", is_flag=True, help="Go on from --checkpoint; without one yet, start.")
 @matrix_options
 def command(source: Path, output: Path | None, key: str | None, checkpoint: Path | None, checkpoint_every: float,
-            resume: Path | None, as_json: bool, force: bool, preset: str, symmetric: bool, **options: object) -> int:  # fmt: skip
+            resume: bool, as_json: bool, force: bool, preset: str, symmetric: bool, **options: object) -> int:  # fmt: skip
     """Split the matrix in DATA (.npy, .npz, .csv, .tsv) into low-rank + sparse.
 
     For tables with many wrong entries of any size: sensor tables, stacked video frames, spectra. Needs no rank, no
@@ -63,14 +65,18 @@ def command(source: Path, output: Path | None, key: str | None, checkpoint: Path
       doprestore rpca data.npy
       doprestore rpca table.csv -o parts.npz --json
     """
+    if resume and checkpoint is None:
+        raise UsageError("--resume goes on from a checkpoint; name it with --checkpoint FILE")
     settings = matrix_settings(preset, symmetric=symmetric or None, **options)
     targets = _targets(source, output)
     if not source.exists():
         raise InputError(f"{source}: no such file; check the name")
-    check_targets(targets, source, force)
+    unfinished = resume and checkpoint.exists()  # the outputs, if any, are those of the interrupted run
+    check_targets(targets, source, force or unfinished)
     if checkpoint is not None and checkpoint in (source, *targets):
         raise UsageError(f"--checkpoint {checkpoint}: is also the data or an output; give another name")
 
+    from doprestore.io.checkpoint import remove_checkpoint
     from doprestore.io.files import check_output
 
     for path in (*targets, *([checkpoint] if checkpoint else [])):
@@ -78,6 +84,8 @@ def command(source: Path, output: Path | None, key: str | None, checkpoint: Path
     with Interrupt() as interrupt:
         result, header = _solve(source, key, settings, interrupt, checkpoint, checkpoint_every, resume)
         _write(targets, result, header)
+        if checkpoint is not None and not result.interrupted:
+            remove_checkpoint(checkpoint)
     report = {
         "input": str(source),
         "outputs": [str(path) for path in targets],
@@ -129,9 +137,10 @@ def _targets(source: Path, output: Path | None) -> list[Path]:
     return [source.with_name(f"{source.stem}.{part}{suffix}") for part in ("low_rank", "sparse")]
 
 
-def _solve(source, key, settings: MatrixSettings, interrupt: Interrupt, checkpoint, every: float, resume):
+def _solve(source, key, settings: MatrixSettings, interrupt: Interrupt, checkpoint, every: float, resume: bool):
+    from doprestore.cli.keeping import open_checkpoint
     from doprestore.io.arrays import read_matrix
-    from doprestore.io.state import fingerprint, read_state, write_state
+    from doprestore.io.checkpoint import fingerprint, save_checkpoint
     from doprestore.matrix import checked_array, solve  # imports torch
 
     matrix = read_matrix(source, key)
@@ -140,12 +149,15 @@ def _solve(source, key, settings: MatrixSettings, interrupt: Interrupt, checkpoi
     except InputError as error:
         raise InputError(f"{source}: {error}") from error
     save = state = None
-    if checkpoint is not None or resume is not None:
-        mark = fingerprint(values, settings)
-        state = None if resume is None else read_state(resume, mark)
-        if checkpoint is not None:
-            def save(state: dict) -> None:
-                write_state(checkpoint, mark, state)
+    if checkpoint is not None:
+        # More steps, or another device, go on with the same run.
+        decisive = {name: value for name, value in vars(settings).items() if name not in ("steps", "device")}
+        identity = {"kind": "rpca", "data": fingerprint(values), "settings": decisive}
+        state = open_checkpoint(checkpoint, identity, resume)
+
+        def save(state: dict) -> None:
+            save_checkpoint(checkpoint, state, **identity)
+
     result = run_with_bar(source.name, settings.steps, lambda show: solve(
         values, settings, show, interrupt.received, save, every, state))  # fmt: skip
     return result, matrix.header
