@@ -182,3 +182,20 @@ def test_ctrl_c_ends_the_list_and_leaves_nothing_half_done(scans):
     assert (process.returncode, stderr) == (130, "")
     assert "restored/a.png: interrupted" in stdout and "1 interrupted, 2 not begun in" in stdout
     assert _names(scans.parent / "restored") == []  # --skip-existing would take it for finished
+
+
+def test_several_processes_and_job_arrays_share_a_folder(run_cli, scans):
+    """The commands of the README, with this Python's doprestore."""
+    here = f"{sys.executable} -m doprestore image scans {{}} -r {' '.join(map(str, QUICK))}"
+    commands = {
+        "xargs": f"seq 2 | OMP_NUM_THREADS=1 xargs -P 2 -I K {here.format('xargs')} --shard K/2",
+        "array": "for SLURM_ARRAY_TASK_ID in 1 2; do SLURM_ARRAY_TASK_COUNT=2; "
+        f"{here.format('array')} --shard $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT || exit; done",
+    }
+    assert run_cli("image", "scans", "here", "-r", *QUICK).code == 0
+    for folder, command in commands.items():
+        outcome = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+        totals = sorted(line.split(" in ")[0] for line in outcome.stdout.splitlines() if " restored in " in line)
+        assert totals == ["1 restored", "2 restored"]
+        for name in ("a.png", "b.jpg", "sub/a.png"):
+            assert (scans.parent / folder / name).read_bytes() == (scans.parent / "here" / name).read_bytes()

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import numpy as np
 import pytest
 from PIL import Image
+
+import doprestore.cli.restoring as restoring
+from doprestore.cli.cluster import restore_on_cluster, restore_task
+from doprestore.cli.interrupt import Interrupt
+from doprestore.cli.jobs import Choices, Files, plan_many
+from doprestore.errors import InputError
+from doprestore.settings import image_settings
 
 # distributed warns about deprecations of its own and of its ports.
 pytestmark = pytest.mark.filterwarnings("default")
@@ -57,3 +67,25 @@ def test_without_dask_the_remedy_is_named(run_cli, scans, monkeypatch):
 def test_one_picture_needs_no_cluster(run_cli, scans):
     outcome = run_cli("image", "scans/0.png", "out.png", "--dask", "tcp://127.0.0.1:1")
     assert outcome.code == 2 and "several pictures" in outcome.stderr
+
+
+def test_an_interrupt_cancels_what_is_left(scans, address, capsys):
+    jobs = plan_many(["scans"], scans / "out", Files(), recursive=True, force=False, shard=(1, 1))
+    with Interrupt() as interrupt:
+        os.kill(os.getpid(), signal.SIGTERM)
+        report = restore_on_cluster(jobs, image_settings(), Choices(), interrupt, address)
+    assert report.exit_code == 0 and capsys.readouterr().out.startswith("3 not begun in")
+
+
+@pytest.mark.parametrize("error", [InputError("a.png: is not a picture"), RuntimeError("the card fell off the bus")])
+def test_only_what_is_no_fault_of_the_picture_is_tried_again(scans, monkeypatch, error):
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(restoring, "restore_file", fail)
+    job = plan_many(["scans/0.png"], scans / "out", Files(), recursive=False, force=False, shard=(1, 1))[0]
+    if isinstance(error, InputError):
+        assert restore_task(job, image_settings(), Choices()) == (False, str(error))
+    else:
+        with pytest.raises(RuntimeError):  # Dask retries a task that raises
+            restore_task(job, image_settings(), Choices())
