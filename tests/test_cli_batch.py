@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -199,3 +200,22 @@ def test_several_processes_and_job_arrays_share_a_folder(run_cli, scans):
         assert totals == ["1 restored", "2 restored"]
         for name in ("a.png", "b.jpg", "sub/a.png"):
             assert (scans.parent / folder / name).read_bytes() == (scans.parent / "here" / name).read_bytes()
+
+
+def test_strange_names(scans):
+    """Through a real process: it is the encoding of real streams that matters."""
+    names = ["two\nlines.png", "Überraschung 日本.png", "-dash.png", os.fsdecode(b"bytes\xff.png"), "a  b.png", "\x1b[2J.png"]
+    for name in names:
+        _picture(scans.parent / "strange" / name)
+    (scans.parent / "strange" / "no\npicture.png").write_text("text")
+    extras = ["--json", "facts", "--report", "reports", "--log", "logs"]
+    command = [sys.executable, "-m", "doprestore", "image", *map(str, QUICK), *extras, "-r", "strange", "out/"]
+    outcome = subprocess.run(command, capture_output=True, check=False)
+    lines = outcome.stdout.splitlines()
+    assert outcome.returncode == 1 and lines[-1].startswith(b"6 restored, 1 failed in ")
+    assert len(lines) == 7 and all(line.startswith(b"out/") for line in lines[:-1])
+    assert outcome.stderr.startswith(b"doprestore: error: strange/no") and outcome.stderr.count(b"\n") == 1
+    assert b"\x1b" not in outcome.stdout
+    assert _names(scans.parent / "out") == sorted(names)
+    for folder, suffix in (("facts", ".json"), ("reports", ".html"), ("logs", ".csv")):
+        assert _names(scans.parent / folder) == sorted(name + suffix for name in names)

@@ -50,6 +50,9 @@ def main(args: list[str] | None = None) -> None:
 
 def run(args: list[str] | None = None) -> int:
     """Run the command line and return the exit code; every error is one line on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a file may have a name that the locale cannot spell
     try:
         code = cli.main(args, prog_name="doprestore", standalone_mode=False)
         sys.stdout.flush()
@@ -74,6 +77,10 @@ def run(args: list[str] | None = None) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    line = " ".join(message.split())
-    click.echo(f"doprestore: error: {line}", err=True)
+    click.echo(f"doprestore: error: {one_line(' '.join(message.split()))}", err=True)
     return code
+
+
+def one_line(text: str) -> str:
+    """``text`` with line breaks, terminal codes and undecodable bytes of file names escaped: safe to print as one line."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

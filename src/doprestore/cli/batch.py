@@ -9,6 +9,7 @@ from collections import Counter
 
 from tqdm import tqdm
 
+from doprestore.cli import one_line
 from doprestore.cli.interrupt import Interrupt
 from doprestore.cli.jobs import Choices, Job, make_folders
 from doprestore.cli.restoring import restore_file
@@ -34,9 +35,8 @@ class Report:
         self._count("skipped", f"{job.output}: exists, skipped")
 
     def failed(self, job: Job, reason: str) -> None:
-        named = str(job.source) in reason
-        line = " ".join(reason.split()) if named else f"{job.source}: {' '.join(reason.split())}"
-        self._count("failed", f"doprestore: error: {line}", error=True)
+        line = reason if str(job.source) in reason else f"{job.source}: {reason}"
+        self._count("failed", f"doprestore: error: {' '.join(line.split())}", error=True)
 
     def total(self, left: int = 0) -> str:
         """Everything in one line; ``left`` pictures were not begun."""
@@ -54,7 +54,7 @@ class Report:
     def _count(self, what: str, line: str, error: bool = False) -> None:
         self.counts[what] += 1
         stream = sys.stderr if error else sys.stdout
-        tqdm.write(line, file=stream)  # above the bars
+        tqdm.write(one_line(line), file=stream)  # above the bars
         stream.flush()
 
 

@@ -67,7 +67,7 @@ def describe(
 
 def write_json(path: Path, facts: dict) -> None:
     """The sidecar of a picture."""
-    write_text(path, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(facts, indent=2) + "\n")
 
 
 def write_report(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from doprestore.cli import one_line
 from doprestore.cli.interrupt import Interrupt
 from doprestore.cli.params import Duration, Shard, TileSize
 from doprestore.settings import OUTPUTS, PRECISIONS, PRESETS, image_settings
@@ -111,12 +112,12 @@ def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recurs
         raise click.UsageError("--dask is for several pictures; name a folder as OUTPUT")
     job = plan_one(Path(sources[0]), Path(destination), files, force)
     if choices.skip_existing and job.is_done():
-        click.echo(f"{job.output}: exists, skipped")
+        click.echo(one_line(f"{job.output}: exists, skipped"))
         return 0
 
     from doprestore.cli.restoring import restore_file  # imports torch
 
     with Interrupt() as interrupt:
         line = restore_file(job, settings, choices, interrupt)
-        click.echo(line, err=destination == "-")
+        click.echo(one_line(line), err=destination == "-")
     return interrupt.exit_code if interrupt.received() else 0

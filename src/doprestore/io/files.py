@@ -65,7 +65,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8, whole or not at all; raises :class:`OutputError`."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # file names that are not UTF-8
 
 
 def _target(path: Path) -> Path:

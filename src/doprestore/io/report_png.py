@@ -25,7 +25,7 @@ def report_png(report: RunReport) -> bytes:
     height = LINE + 2 * GAP + rows * tallest + bands * (PLOT + LINE + GAP) + len(lines) * LINE + GAP
     page = Image.new("RGB", (WIDTH, height), "white")
     draw = ImageDraw.Draw(page)
-    draw.text((GAP, GAP), report.title, INK)
+    draw.text((GAP, GAP), _wrapped(report.title)[0], INK)
     top = 2 * GAP + LINE
     for index, (name, image) in enumerate(pictures.items()):
         left, down = GAP + index % columns * (CELL + GAP), top + index // columns * tallest
