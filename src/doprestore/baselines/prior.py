@@ -27,6 +27,7 @@ class PriorFit(ImageRecovery):
     def __init__(self, picture: Tensor, settings: ImageSettings, loss: str, trusted: Tensor | None = None):
         super().__init__(picture, replace(settings, output="network"))
         self.rate = 0.0  # g and h never leave their start: s = 0
+        self.search_steps = 0  # and there is nothing to search for
         self.loss_name = loss
         if trusted is None:
             trusted = torch.ones_like(picture)
