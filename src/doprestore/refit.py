@@ -27,7 +27,7 @@ NOISE_FACTOR = 7.0  # the threshold stays above this times the 30 % quantile of 
 AGREES = {torch.float32: 2e-5, torch.float64: 1e-10}  # relative to the typical entry
 SPARE = 2  # agreeing entries beyond the rank that every row and column must have
 
-_STATE = ("decay", "scale", "threshold", "ceiling", "noise", "share", "still", "done")
+_STATE = ("decay", "scale", "threshold", "noise", "share", "still", "done")
 
 
 class Refit:
@@ -51,7 +51,7 @@ class Refit:
         generator = torch.Generator().manual_seed(len(sample))
         self.some_rows = torch.randperm(y.shape[0], generator=generator)[:LINE_SAMPLE].to(y.device)
         self.some_columns = torch.randperm(y.shape[1], generator=generator)[:LINE_SAMPLE].to(y.device)
-        self.threshold = self.ceiling = math.inf
+        self.threshold = math.inf
         self.noise = math.inf  # root mean square of the trusted residuals
         self.share = 0.0  # of the known entries that are dropped
         self.still = 0
@@ -69,7 +69,7 @@ class Refit:
         before, noise_before, share_before = self.threshold, self.noise, self.share
         floor = max(floor, AGREES[self.y.dtype] * self.scale)
         if before == math.inf:
-            self.threshold = self.ceiling = floor
+            self.threshold = floor
         else:
             self.threshold = min(before, max(floor, self.decay * before))
         bad = self._dropped(r)
@@ -94,8 +94,8 @@ class Refit:
         size = r.abs()
         rows = _line_levels(size[:, self.some_columns], None if self.known is None else self.known[:, self.some_columns])
         columns = _line_levels(size[self.some_rows].T, None if self.known is None else self.known[self.some_rows].T)
-        rows = (NOISE_FACTOR * rows).clamp(self.threshold, self.ceiling)
-        columns = (NOISE_FACTOR * columns).clamp(self.threshold, self.ceiling)
+        rows = (NOISE_FACTOR * rows).clamp_min(self.threshold)
+        columns = (NOISE_FACTOR * columns).clamp_min(self.threshold)
         return (size > rows[:, None]).logical_and_(size > columns)
 
     def _solve_slow_lines(self, r: Tensor, bad: Tensor) -> None:
