@@ -14,6 +14,7 @@ from torch import Tensor
 
 from doprestore.operators import Stack
 
+GROW_AFTER = 40  # steps
 PARTIAL_FROM = 400  # from this many rows and columns on, only the leading singular vectors are computed
 
 _STATE = ("mu", "rank", "steps", "primal", "change")
@@ -27,12 +28,13 @@ class ConvexRPCA:
     """
 
     def __init__(self, y: Tensor, known: Tensor | None, lam: float, *, psd: bool = False, tolerance: float = 1e-7,
-                 seed: int = 0):  # fmt: skip
+                 growth: float = 1.0, seed: int = 0):  # fmt: skip
         self.y = y
         self.known = known
         self.lam = lam
         self.psd = psd
         self.tolerance = tolerance
+        self.growth = growth
         self.mu = y.numel() / (4 * max(torch.linalg.vector_norm(y, 1).item(), torch.finfo(y.dtype).tiny))
         self.low_rank = torch.zeros_like(y)
         self.dual = torch.zeros_like(y)
@@ -61,7 +63,9 @@ class ConvexRPCA:
         self.change = torch.linalg.vector_norm(self.low_rank.sub_(low_rank)).item() / self.norm
         self.low_rank = low_rank
         self.steps += 1
-        if self.steps % 10 == 0 and self.steps <= 300:
+        if self.steps > GROW_AFTER and self.growth > 1:
+            self._scale_penalty(self.growth)
+        elif self.steps % 10 == 0 and self.steps <= 300:
             self._balance()
 
     def sparse(self) -> Tensor:
@@ -85,9 +89,11 @@ class ConvexRPCA:
     def _balance(self) -> None:
         """Keep the two residuals within a factor 5 of each other (Boyd et al., 2011, section 3.4.1)."""
         ratio = self.primal / max(self.change, 1e-300)
-        factor = 1.5 if ratio > 5 else 1 / 1.5 if ratio < 0.2 else 1.0
+        self._scale_penalty(1.5 if ratio > 5 else 1 / 1.5 if ratio < 0.2 else 1.0)
+
+    def _scale_penalty(self, factor: float) -> None:
         self.mu *= factor
-        self.dual /= factor
+        self.dual /= factor  # the multiplier μ·dual stays
 
     def _shrink(self, x: Tensor) -> Tensor:
         """Soft-threshold the singular values (psd: the eigenvalues) of x at 1/μ."""

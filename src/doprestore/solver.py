@@ -15,6 +15,7 @@ from doprestore.refit import AGREES, SAMPLE, Refit, is_white, supported
 # large easy matrices; small or hard ones need a slower threshold.
 ATTEMPTS = ((10, 0.5), (20, 0.7), (40, 0.85))
 LAST_DECAY = 0.9  # of the refit that starts from the convex limit
+PENALTY_GROWTH = 1.1  # a step, of the convex solver: ends it in about 100 steps, with an objective not measurably worse
 MIN_GAP = 1.5  # between neighbouring singular values, for a guess of the rank
 FLOW_FLOOR = 0.01  # singular values below this share of the first say nothing yet
 CONVEX_FLOOR = 1e-5
@@ -164,13 +165,18 @@ class FastSolver:
             return
         r.masked_fill_(r.abs() > refit.threshold, 0)
         kept = supported(self.y, r, self.known, refit.rank, refit.threshold, spare=0.2, surplus=3)
-        if kept and is_white(r, refit.noise, refit.share, self.seed):
+        if kept and self._stands_out() and is_white(r, refit.noise, refit.share, self.seed):
             # Only two attempts that agree are believed: one alone may be a wrong rank that happens to fit.
             if any(rank == refit.rank and 0.9 < noise / refit.noise < 1.1 for rank, noise in self.candidates):
                 self.how, self.done = "noise", True
                 return
             self.candidates.append((refit.rank, refit.noise))
         self._reject()
+
+    def _stands_out(self) -> bool:
+        """Whether even the smallest singular value of the fit is well above those of its dense noise."""
+        smallest = torch.linalg.svdvals(torch.linalg.qr(self.refit.u)[1])[-1].item()
+        return smallest > 1.5 * self.refit.noise * (math.sqrt(self.y.shape[0]) + math.sqrt(self.y.shape[1]))
 
     def _reject(self) -> None:
         self.refit = None
@@ -185,7 +191,8 @@ class FastSolver:
 
     def _start_convex(self) -> None:
         self.flow = self.coarse = None  # free their memory
-        self.convex = ConvexRPCA(self.y, self.known, 1 / self.alpha, psd=self.symmetric, seed=self.seed)
+        self.convex = ConvexRPCA(self.y, self.known, 1 / self.alpha, psd=self.symmetric,
+                                 growth=PENALTY_GROWTH, seed=self.seed)  # fmt: skip
 
 
 def guess_rank(sigma: Tensor, floor: float) -> int:
