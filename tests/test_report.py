@@ -70,7 +70,9 @@ class _Checker(HTMLParser):
 @pytest.mark.parametrize(("extra", "pictures"), [(False, 4), (True, 5)])
 def test_html_stands_by_itself(run_cli, photo, extra, pictures):
     report = photo.with_name("report.html")
-    clean = ("--clean", photo) if extra else ()
+    flat = photo.with_name("flat.png")
+    Image.new(Image.open(photo).mode, (30, 20)).save(flat)
+    clean = ("--clean", flat) if extra else ()
     assert run_cli("image", photo, photo.with_name("out.png"), *QUICK, "--report", report, *clean).code == 0
     text = report.read_text()
     page = _Checker()
@@ -81,7 +83,7 @@ def test_html_stands_by_itself(run_cli, photo, extra, pictures):
     assert len(page.images) == pictures
     shown = Image.open(io.BytesIO(base64.b64decode(page.images[0].split(",")[1])))
     assert np.array_equal(np.asarray(shown), np.asarray(Image.open(photo)))
-    assert text.count("<polyline") == 2 and text.count("<rect") == 41  # no PSNR curve of an infinite PSNR
+    assert text.count("<polyline") == 2 + extra and text.count("<rect") == 41  # loss, outliers, PSNR
     for fact in ("settings.alpha", "settings.seed", "versions.torch", doprestore.__version__, torch.__version__):
         assert fact in page.text
 
