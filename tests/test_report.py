@@ -71,7 +71,8 @@ class _Checker(HTMLParser):
 def test_html_stands_by_itself(run_cli, photo, extra, pictures):
     report = photo.with_name("report.html")
     flat = photo.with_name("flat.png")
-    Image.new(Image.open(photo).mode, (30, 20)).save(flat)
+    with Image.open(photo) as image:
+        Image.new(image.mode, (30, 20)).save(flat)
     clean = ("--clean", flat) if extra else ()
     assert run_cli("image", photo, photo.with_name("out.png"), *QUICK, "--report", report, *clean).code == 0
     text = report.read_text()
