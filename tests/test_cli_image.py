@@ -152,6 +152,7 @@ BAD_FILES = {
         ("photo.png", 2, "OUTPUT"),
         ("photo.png out.png --quality 90", 2, "--quality"),
         ("photo.png out.png --shard 9/8", 2, "9/8"),
+        ("photo.png out.png --shard 1/8", 2, "several pictures"),
     ],
 )
 def test_bad_input_is_one_line_and_touches_nothing(run_cli, photo, monkeypatch, args, code, words):

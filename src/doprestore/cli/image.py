@@ -108,8 +108,9 @@ def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recurs
 
                 report = restore_many(jobs, settings, choices, interrupt)
         return interrupt.exit_code if interrupt.received() else report.exit_code
-    if dask is not None:
-        raise click.UsageError("--dask is for several pictures; name a folder as OUTPUT")
+    for flag, given in (("--dask", dask is not None), ("--shard", shard != (1, 1))):
+        if given:
+            raise click.UsageError(f"{flag} is for several pictures; name a folder as OUTPUT")
     job = plan_one(Path(sources[0]), Path(destination), files, force)
     if choices.skip_existing and job.is_done():
         click.echo(one_line(f"{job.output}: exists, skipped"))
