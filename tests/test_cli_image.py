@@ -261,6 +261,20 @@ def test_ctrl_c_and_sigterm_write_the_current_restoration(photo, number, code):
     assert read_picture(out).samples.shape == (3, 20, 30)
 
 
+@pytest.mark.parametrize("flag", ["--checkpoint", None])
+def test_a_full_disk_leaves_the_old_output(photo, flag):
+    """A limit on the size of files stands in for the disk: writing fails half-way."""
+    out = photo.with_name("out.png")
+    out.write_text("old")
+    extra = [flag, str(photo.with_name("run.ckpt")), "--checkpoint-every", "0s"] if flag else []
+    run = [sys.executable, "-m", "doprestore", "image", str(photo), str(out), *map(str, QUICK), "--output", "network", *extra]
+    result = subprocess.run(["sh", "-c", 'ulimit -f 1; exec "$@"', "sh", *run], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (1, ""), result.stderr
+    assert result.stderr.startswith("doprestore: error: ") and result.stderr.count("\n") == 1
+    assert (flag or "out.png") in result.stderr
+    assert {path.name for path in photo.parent.iterdir()} == {"photo.png", "out.png"} and out.read_text() == "old"
+
+
 def test_standard_streams_carry_only_the_picture(photo):
     run = [sys.executable, "-m", "doprestore", "image", "-", "-", *map(str, QUICK)]
     result = subprocess.run(run, input=photo.read_bytes(), capture_output=True, check=True)
