@@ -1,14 +1,22 @@
 """Classical filters: known answers."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
 
-from doprestore.baselines.filters import MEDIAN_SIZES, adaptive_median, best_median, interpolate, median
+from doprestore.baselines import METHODS
+from doprestore.baselines.filters import MEDIAN_SIZES, adaptive_median, best_median, median
 from doprestore.baselines.tv import best_tv_l1, tv_l1
 from doprestore.corruption import corrupt
 from doprestore.errors import UsageError
 from doprestore.metrics import psnr
+
+
+def interpolate(picture):
+    pytest.importorskip("scipy")
+    return METHODS["interpolation"].load()(picture)
 
 
 def smooth(channels=3, height=48, width=40):
@@ -27,8 +35,6 @@ def one_impulse():
 
 @pytest.mark.parametrize("method", [median, adaptive_median, tv_l1, interpolate])
 def test_an_impulse_on_a_constant_vanishes(method, device):
-    if method is interpolate:
-        pytest.importorskip("scipy")
     restored = method(one_impulse().to(device))
     assert restored.device.type == device.type
     assert torch.allclose(restored.cpu(), torch.full((2, 15, 17), 0.4), atol=2e-3)
@@ -37,8 +43,6 @@ def test_an_impulse_on_a_constant_vanishes(method, device):
 @pytest.mark.parametrize("method", [median, adaptive_median, tv_l1, interpolate])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 2, 9), (1, 33, 8)])
 def test_any_shape_and_precision(method, shape):
-    if method is interpolate:
-        pytest.importorskip("scipy")
     picture = corrupt(torch.rand(shape, dtype=torch.float64), "salt-pepper", 0.5, seed=0).picture
     restored = method(picture)
     assert restored.shape == shape and restored.dtype == torch.float64
@@ -82,7 +86,6 @@ def test_the_adaptive_median_needs_large_windows_for_dense_impulses():
 
 
 def test_interpolation_is_exact_on_a_plane():
-    pytest.importorskip("scipy")
     plane = (0.2 + torch.linspace(0, 0.3, 30)[:, None] + torch.linspace(0, 0.2, 40)[None])[None]
     noisy, changed = corrupt(plane, "salt-pepper", 0.5, seed=0)
     restored = interpolate(noisy)
@@ -91,9 +94,10 @@ def test_interpolation_is_exact_on_a_plane():
 
 
 def test_interpolation_without_scipy_names_the_remedy(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "scipy.interpolate", None)
+    monkeypatch.setitem(sys.modules, "scipy.interpolate", None)
+    monkeypatch.delitem(sys.modules, "doprestore.baselines.interpolation", raising=False)
     with pytest.raises(UsageError, match=r"pip install 'doprestore\[baselines\]'"):
-        interpolate(smooth())
+        METHODS["interpolation"].load()
 
 
 def test_tv_l1_removes_small_things_and_keeps_large_ones_untouched():

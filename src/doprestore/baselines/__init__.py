@@ -23,6 +23,7 @@ class Method(NamedTuple):
     fits: bool = False
 
     def load(self) -> Callable:
+        """The function; raises :class:`UsageError` where an optional package that it needs is absent."""
         return getattr(import_module(f"doprestore.baselines.{self.module}"), self.function)
 
 
@@ -30,7 +31,9 @@ METHODS = {
     "median": Method("filters", "median", "median of 5x5 windows"),
     "best-median": Method("filters", "best_median", "median of the window that is best here (oracle)", oracle=True),
     "adaptive-median": Method("filters", "adaptive_median", "replace local extremes only (Hwang, Haddad 1995)"),
-    "interpolation": Method("filters", "interpolate", "interpolate what is at 0 or 255 (knows the noise; needs SciPy)"),
+    "interpolation": Method(
+        "interpolation", "interpolate", "interpolate what is at 0 or 255 (knows the noise; needs SciPy)"
+    ),
     "tv-l1": Method("tv", "tv_l1", "total variation with l1 data term (Chambolle, Pock 2011)"),
     "best-tv-l1": Method("tv", "best_tv_l1", "the same with the weight that is best here (oracle)", oracle=True),
     "dip": Method("prior", "dip", "deep image prior, stopped at the best step (oracle)", oracle=True, fits=True),

@@ -15,6 +15,7 @@ from doprestore.errors import DoprestoreError, UsageError
 COMMANDS = {
     "image": ("doprestore.cli.image", "Restore a damaged picture."),
     "corrupt": ("doprestore.cli.corrupt", "Damage a picture on purpose, to make test material."),
+    "compare": ("doprestore.cli.compare", "Set the restoration beside other methods on one picture."),
     "rpca": ("doprestore.cli.rpca", "Split a matrix with many wrong entries into low-rank + sparse."),
     "sense": ("doprestore.cli.sense", "Recover a low-rank matrix from linear measurements, some of them wrong."),
 }
