@@ -18,6 +18,7 @@ from doprestore.errors import DoprestoreError, InputError, UsageError
 from doprestore.image import ImageResult, Progress, _checked_mask, recover_image
 from doprestore.memory import bytes_needed
 from doprestore.settings import ImageSettings
+from doprestore.unet import STRIDE
 
 MIN_TILE = 128  # below, the network sees too little of the picture
 BYTES_KEPT = 160  # a pixel: picture, sums and result of the whole, beside the tile at work
@@ -44,7 +45,8 @@ def largest_tile(shape: tuple[int, ...], settings: ImageSettings, free: int) -> 
 
 @dataclass(frozen=True)
 class Grid:
-    """Tiles of one size, evenly spread over a picture; neighbours overlap by at least ``overlap``."""
+    """Tiles of one size, at most ``tile`` a side, evenly spread over a picture; neighbours overlap by ``overlap`` or
+    more."""
 
     height: int
     width: int
@@ -56,12 +58,15 @@ class Grid:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Of every tile: smaller than ``tile`` only where the picture is."""
-        return min(self.tile, self.height), min(self.tile, self.width)
+        """(height, width) of every tile: no more than the same number of tiles needs, a multiple of 32 unless the
+        picture is smaller."""
+        return self._length(self.height), self._length(self.width)
 
     def corners(self) -> list[tuple[int, int]]:
         """The top left corner of every tile, row by row."""
-        return [(top, left) for top in self._starts(self.height) for left in self._starts(self.width)]
+        height, width = self.size
+        return [(top, left) for top in _starts(self.height, height, self._count(self.height))
+                for left in _starts(self.width, width, self._count(self.width))]  # fmt: skip
 
     def weight(self, top: int, left: int) -> Tensor:
         """(tile height, tile width): 1 inside, falling to 0 like a raised cosine towards the neighbours."""
@@ -69,11 +74,13 @@ class Grid:
         across = self._ramp(left, self.width, self.size[1])
         return down[:, None] * across
 
-    def _starts(self, side: int) -> list[int]:
-        if side <= self.tile:
-            return [0]
-        count = -(-(side - self.overlap) // (self.tile - self.overlap))
-        return [round(index * (side - self.tile) / (count - 1)) for index in range(count)]
+    def _count(self, side: int) -> int:
+        return 1 if side <= self.tile else -(-(side - self.overlap) // (self.tile - self.overlap))
+
+    def _length(self, side: int) -> int:
+        count = self._count(side)
+        needed = -(-(side + (count - 1) * self.overlap) // count)
+        return min(side, self.tile, -(-needed // STRIDE) * STRIDE)
 
     def _ramp(self, start: int, side: int, length: int) -> Tensor:
         position = torch.arange(length) + 0.5
@@ -83,6 +90,11 @@ class Grid:
         if start + length < side:
             distance = torch.minimum(distance, length - position)
         return 0.5 - 0.5 * torch.cos(torch.pi * distance / self.overlap)
+
+
+def _starts(side: int, length: int, count: int) -> list[int]:
+    """``count`` evenly spread starts of pieces of ``length`` in a side."""
+    return [round(index * (side - length) / max(1, count - 1)) for index in range(count)]
 
 
 def recover_tiles(
