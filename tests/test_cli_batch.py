@@ -204,7 +204,14 @@ def test_several_processes_and_job_arrays_share_a_folder(run_cli, scans):
 
 def test_strange_names(scans):
     """Through a real process: it is the encoding of real streams that matters."""
-    names = ["two\nlines.png", "Überraschung 日本.png", "-dash.png", os.fsdecode(b"bytes\xff.png"), "a  b.png", "\x1b[2J.png"]
+    names = [
+        "two\nlines.png",
+        "Überraschung 日本.png",
+        "-dash.png",
+        os.fsdecode(b"bytes\xff.png"),
+        "a  b.png",
+        "\x1b[2J.png",
+    ]
     for name in names:
         _picture(scans.parent / "strange" / name)
     (scans.parent / "strange" / "no\npicture.png").write_text("text")

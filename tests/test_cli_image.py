@@ -70,8 +70,12 @@ def test_log_has_a_row_a_step(run_cli, photo, name):
 def test_outlier_map_and_panel(run_cli, photo, monkeypatch, extra, columns):
     monkeypatch.chdir(photo.parent)
     results, recover = [], running.recover_image
-    monkeypatch.setattr(running, "recover_image", lambda *a, **options: results.append(recover(*a, **options)) or results[0])
-    code = run_cli("image", "photo.png", "out.png", *QUICK, "--outliers", "map.png", "--panel", "panel.png", *extra).code
+    monkeypatch.setattr(
+        running, "recover_image", lambda *a, **options: results.append(recover(*a, **options)) or results[0]
+    )
+    code = run_cli(
+        "image", "photo.png", "out.png", *QUICK, "--outliers", "map.png", "--panel", "panel.png", *extra
+    ).code
     assert code == 0
     shown = 255 * outlier_map(results[0].outliers).numpy()
     assert abs(read_picture("map.png").samples - shown).max() <= 0.51
@@ -267,8 +271,21 @@ def test_a_full_disk_leaves_the_old_output(photo, flag):
     out = photo.with_name("out.png")
     out.write_text("old")
     extra = [flag, str(photo.with_name("run.ckpt")), "--checkpoint-every", "0s"] if flag else []
-    run = [sys.executable, "-m", "doprestore", "image", str(photo), str(out), *map(str, QUICK), "--output", "network", *extra]
-    result = subprocess.run(["sh", "-c", 'ulimit -f 1; exec "$@"', "sh", *run], capture_output=True, text=True, check=False)
+    run = [
+        sys.executable,
+        "-m",
+        "doprestore",
+        "image",
+        str(photo),
+        str(out),
+        *map(str, QUICK),
+        "--output",
+        "network",
+        *extra,
+    ]
+    result = subprocess.run(
+        ["sh", "-c", 'ulimit -f 1; exec "$@"', "sh", *run], capture_output=True, text=True, check=False
+    )
     assert (result.returncode, result.stdout) == (1, ""), result.stderr
     assert result.stderr.startswith("doprestore: error: ") and result.stderr.count("\n") == 1
     assert (flag or "out.png") in result.stderr

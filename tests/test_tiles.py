@@ -87,7 +87,9 @@ def test_a_hole_larger_than_a_tile_does_not_stop_the_run():
 
 def test_progress_counts_all_tiles_and_an_early_stop_leaves_the_rest():
     picture, seen = _random(1, 128, 300), []
-    result = recover_tiles(picture, SETTINGS, 128, callback=seen.append, clean=picture, should_stop=lambda: len(seen) == 3)
+    result = recover_tiles(
+        picture, SETTINGS, 128, callback=seen.append, clean=picture, should_stop=lambda: len(seen) == 3
+    )
     assert [progress.step for progress in seen] == [1, 2, 3, 4] and seen[0].steps == 9
     assert result.interrupted and result.steps == 4
     assert torch.equal(result.restored[..., 250:], picture[..., 250:])
@@ -102,7 +104,9 @@ def test_resumed_tiles_end_bit_identical(stop):
         return len(calls) == stop
 
     def keep(state) -> None:
-        saved.append({name: value.clone() if isinstance(value, torch.Tensor) else value for name, value in state().items()})
+        saved.append(
+            {name: value.clone() if isinstance(value, torch.Tensor) else value for name, value in state().items()}
+        )
 
     whole = recover_tiles(picture, SETTINGS, 128)
     recover_tiles(picture, SETTINGS, 128, should_stop=stop_there, keep=keep)

@@ -20,7 +20,7 @@ WORKSPACE = 100 * 2**20
 
 
 def bytes_needed(shape: tuple[int, ...], settings: ImageSettings, device: torch.device) -> int:
-    """About how many bytes the recovery of a picture of ``shape`` (C, H, W) takes on ``device``, rather over than under."""
+    """About how many bytes the recovery of a picture (C, H, W) takes on ``device``, rather over than under."""
     height, width = Padding(*shape[1:]).padded
     constant, per_channel = BFLOAT16 if uses_bfloat16(settings, device) else FLOAT32
     return height * width * (constant + per_channel * settings.width) + WEIGHT_BYTES * settings.width**2 + WORKSPACE

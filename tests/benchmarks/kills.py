@@ -2,7 +2,8 @@
 
     python tests/benchmarks/kills.py [--kills 20] [--seed 0]
 
-Prints a line a kill: how long the process had lived and whether a checkpoint was there. Exit code 1 when the files differ.
+Prints a line a kill: how long the process had lived and whether a checkpoint was there. Exit code 1 when the files
+differ.
 """
 
 from __future__ import annotations

@@ -29,7 +29,8 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 before = 0 if settings.device != "cpu" else peak()
 result = recover_image(picture, settings)
-print(json.dumps([peak() - before, bytes_needed(picture.shape, settings, torch.device(settings.device)), result.seconds / settings.steps]))
+need = bytes_needed(picture.shape, settings, torch.device(settings.device))
+print(json.dumps([peak() - before, need, result.seconds / settings.steps]))
 """
 
 

@@ -1,9 +1,9 @@
 """Is there a seam? The error where tiles overlap beside the error inside them, and beside the untiled run.
 
-    python tests/benchmarks/tiles.py ../shared/data/F16.png --side 480 --tile 256 [--amount 0.5] [--steps 300] [--save x.png]
+    python tests/benchmarks/tiles.py ../shared/data/F16.png --side 480 --tile 256 [--steps 300] [--save x.png]
 
-The picture's centre is damaged by salt-and-pepper noise and restored in tiles. "band" is where tiles overlap, "interior"
-the rest; "jump" is the mean step of the error from line to line in the bands, "elsewhere" that
+The picture's centre is damaged by salt-and-pepper noise and restored in tiles. "band" is where tiles overlap,
+"interior" the rest; "jump" is the mean step of the error from line to line in the bands, "elsewhere" that
 outside: a visible seam would be a larger jump there.
 """
 

@@ -83,5 +83,5 @@ def _fail(message: str, code: int) -> int:
 
 
 def one_line(text: str) -> str:
-    """``text`` with line breaks, terminal codes and undecodable bytes of file names escaped: safe to print as one line."""
+    """``text`` with line breaks, terminal codes and undecodable bytes escaped: file names are safe to print."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -57,7 +57,7 @@ def _default(name: str) -> str:
 @click.option("--quality", type=click.IntRange(1, 100), help="Of .jpg [default: 95] and .webp [default: lossless].")
 @click.option("--subsampling", type=click.Choice(["4:4:4", "4:2:2", "4:2:0"]), help="Of .jpg. [default: 4:4:4]")
 @click.option("--tile", type=TileSize(), default="auto", show_default=True,
-              help="Work in overlapping tiles of N pixels, blended; auto: where the whole needs more memory than is free.")
+              help="Work in overlapping, blended tiles of N pixels; auto: where the whole exceeds the free memory.")
 @click.option("--checkpoint", type=click.Path(path_type=Path), metavar="FILE",
               help="Save the run here now and then, and when interrupted; deleted once OUTPUT is written.")
 @click.option("--checkpoint-every", type=Duration(), default="60s", show_default=True,
@@ -66,7 +66,7 @@ def _default(name: str) -> str:
 @click.option("--recursive", "-r", is_flag=True, help="Restore the pictures in folders, and in theirs.")
 @click.option("--skip-existing", is_flag=True, help="Leave pictures alone whose output exists.")
 @click.option("--shard", type=Shard(), default="1/1", help="Do only the K-th of N shares of the list, for job arrays.")
-@click.option("--dask", metavar="ADDRESS", help="Run on the Dask cluster whose scheduler is there, like tcp://host:8786.")
+@click.option("--dask", metavar="ADDRESS", help="Run on the Dask cluster with this scheduler, like tcp://host:8786.")
 @click.option("--force", is_flag=True, help="Allow OUTPUT to replace INPUT.")
 def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recursive: bool, shard: tuple[int, int],
             dask: str | None, force: bool, **options: object) -> int:  # fmt: skip

@@ -32,7 +32,7 @@ class Duration(click.ParamType):
 
 
 class TileSize(click.ParamType):
-    """"auto", "none", or the side of a tile in pixels."""
+    """ "auto", "none", or the side of a tile in pixels."""
 
     name = "auto|none|N"
 

@@ -1,4 +1,4 @@
-"""A run on disk, to go on with after an interruption: versioned, written whole or not at all, read without pickle code."""
+"""A run on disk, to go on with after an interruption: versioned, written whole or not at all, read without pickle."""
 
 from __future__ import annotations
 

@@ -25,13 +25,16 @@ svg { background: #fafafa; } svg text { font: 11px system-ui, sans-serif; fill: 
 def report_html(report: RunReport) -> str:
     """The whole page."""
     pictures = "".join(
-        f'<figure><figcaption>{escape(name)}</figcaption><img alt="{escape(name)}" src="{_data_url(picture)}"></figure>\n'
+        f"<figure><figcaption>{escape(name)}</figcaption>"
+        f'<img alt="{escape(name)}" src="{_data_url(picture)}"></figure>\n'
         for name, picture in report.pictures.items()
     )
     plots = "".join(
         f"<figure><figcaption>{escape(curve.name)}</figcaption>{_curve(curve)}</figure>\n" for curve in report.curves
     )
-    facts = "".join(f"<tr><th>{escape(name)}</th><td>{escape(str(fact))}</td></tr>\n" for name, fact in report.facts.items())
+    facts = "".join(
+        f"<tr><th>{escape(name)}</th><td>{escape(str(fact))}</td></tr>\n" for name, fact in report.facts.items()
+    )
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{escape(report.title)}</title><style>{_STYLE}</style></head><body>
 <h1>{escape(report.title)}</h1>
@@ -76,7 +79,8 @@ def _svg(drawing: str, left: str, right: str, bottom: str, top: str) -> str:
     return (
         f'<svg width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}">{drawing}'
         f'<path d="M{MARGIN} {MARGIN}V{base}H{end}" fill="none" stroke="#999"/>'
-        f'<text x="{MARGIN}" y="{base + 16}">{left}</text><text x="{end}" y="{base + 16}" text-anchor="end">{right}</text>'
+        f'<text x="{MARGIN}" y="{base + 16}">{left}</text>'
+        f'<text x="{end}" y="{base + 16}" text-anchor="end">{right}</text>'
         f'<text x="{MARGIN - 4}" y="{base}" text-anchor="end">{bottom}</text>'
         f'<text x="{MARGIN - 4}" y="{MARGIN}" text-anchor="end">{top}</text></svg>'
     )
