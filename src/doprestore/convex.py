@@ -42,6 +42,7 @@ class ConvexRPCA:
         self.rank = 0
         self.steps = 0
         self.primal = self.change = math.inf
+        self._spare = torch.empty_like(y)
         self._basis = None
         self._generator = torch.Generator().manual_seed(seed)
 
@@ -51,14 +52,14 @@ class ConvexRPCA:
 
     def step(self) -> None:
         # With w = y − X + dual, the update of s is soft(w, λ/μ), and the new dual is w − s = clip(w, λ/μ).
-        w = torch.sub(self.y, self.low_rank).add_(self.dual)
+        w = torch.sub(self.y, self.low_rank, out=self._spare).add_(self.dual)
         clipped = w.clamp_(-self.lam / self.mu, self.lam / self.mu)
         if self.known is not None:
             clipped.mul_(self.known)  # a missing entry costs nothing: s takes up all of it
         # y − X − s = clipped − dual, and the next X is the shrinkage of y − s + clipped = X − dual + 2 clipped.
         target = torch.sub(self.low_rank, self.dual).add_(clipped, alpha=2)
         self.primal = torch.linalg.vector_norm(self.dual.sub_(clipped)).item() / self.norm
-        self.dual = clipped
+        self.dual, self._spare = clipped, self.dual
         low_rank = self._shrink(target)
         self.change = torch.linalg.vector_norm(self.low_rank.sub_(low_rank)).item() / self.norm
         self.low_rank = low_rank

@@ -51,6 +51,11 @@ class Flow:
         self.norm = torch.linalg.vector_norm(y).item()
         self.residual = math.nan  # ‖r‖ / ‖y‖
         self.steps = 0
+        self._buffers: tuple[Tensor, Tensor] | None = None  # fresh memory at every step would cost more than the step
+
+    def release(self) -> None:
+        """Give the working memory back until the next step."""
+        self._buffers = None
 
     def step(self) -> None:
         """One step, as in the module's text; the residual is r = U Vᵀ + s − y."""
@@ -63,7 +68,7 @@ class Flow:
         self.v = self.v - TAU * torch.linalg.solve(damped_u, r.T @ self.u, left=False)
         self.u = u
         beta = START_SPARSE * self.scale / math.sqrt(self.y.numel())
-        w = self.outliers.square().add_(beta**2).sqrt_()
+        w = torch.mul(self.outliers, self.outliers, out=self._buffers[1]).add_(beta**2).sqrt_()
         r.mul_(w)
         self.outliers.addcdiv_(r, w.add_(delta / self.alpha), value=-2 * TAU)
         self.steps += 1
@@ -100,7 +105,9 @@ class Flow:
         self.generator.set_state(state["generator"])
 
     def _residual(self) -> Tensor:
-        r = torch.addmm(self.outliers - self.y, self.u, self.v.T)
+        if self._buffers is None:
+            self._buffers = torch.empty_like(self.y), torch.empty_like(self.y)
+        r = torch.sub(self.outliers, self.y, out=self._buffers[0]).addmm_(self.u, self.v.T)
         return r if self.known is None else r.mul_(self.known)
 
     def _orthonormal(self, matrix: Tensor, columns: int) -> Tensor:

@@ -107,7 +107,7 @@ def solve(
     array = checked_array(data)
     floats = array.dtype.kind == "f" and array.dtype.itemsize <= 8
     dtype = array.dtype.newbyteorder("=") if floats else np.dtype(np.float64)
-    y, known, unit = _prepare(array, choose_device(settings.device))
+    y, known, unit = _prepare(array, matrix_device(settings.device))
     if settings.symmetric and y.shape[0] != y.shape[1]:
         raise UsageError(f"--symmetric needs a square matrix, not {y.shape[0]} x {y.shape[1]}; leave it out")
     del array
@@ -124,14 +124,14 @@ def solve(
         low_rank, sparse, rank, rest = machine.split()
         steps, converged = machine.steps, machine.converged
         how = machine.how or machine.stage
-    total = y.numel() if known is None else int(known.sum())
+    total = y.numel() if known is None else int(torch.count_nonzero(known))
     size = torch.linalg.vector_norm(y).item() / math.sqrt(total)
     del machine, y
     return RpcaResult(
         low_rank=_to_array(low_rank, unit, dtype),
         sparse=_to_array(sparse, unit, dtype),
         rank=rank,
-        outlier_share=int((sparse != 0).sum()) / total,
+        outlier_share=int(torch.count_nonzero(sparse)) / total,
         residual=rest / size if size else 0.0,
         how=how,
         steps=steps,
@@ -141,6 +141,14 @@ def solve(
         interrupted=interrupted,
         history=history,
     )
+
+
+def matrix_device(name: str) -> torch.device:
+    """The device of that name. Raises :class:`UsageError` for one without float64."""
+    device = choose_device(name)
+    if device.type == "mps":
+        raise UsageError("--device mps: has no 64-bit floats, which matrices need; use --device cpu")
+    return device
 
 
 def checked_array(data: ArrayLike | Tensor) -> np.ndarray:
@@ -254,7 +262,7 @@ class _PaperMachine:
 
 
 def _machine(y: Tensor, known: Tensor | None, settings: MatrixSettings) -> FastSolver | _PaperMachine:
-    share = 1.0 if known is None else int(known.sum()) / y.numel()
+    share = 1.0 if known is None else int(torch.count_nonzero(known)) / y.numel()
     alpha = settings.alpha or math.sqrt(share * max(y.shape))
     if settings.preset == "paper":
         return _PaperMachine(y, known, alpha, settings)

@@ -47,7 +47,7 @@ class Refit:
         self.v = v.to(self.y.dtype).contiguous()  # (columns, rank), orthonormal
         self.decay = decay
         self.scale = torch.linalg.vector_norm(sigma).item() / math.sqrt(y.numel())  # of a typical entry
-        self.total = y.numel() if known is None else int(known.sum())
+        self.total = y.numel() if known is None else int(torch.count_nonzero(known))
         generator = torch.Generator().manual_seed(len(sample))
         self.some_rows = torch.randperm(y.shape[0], generator=generator)[:LINE_SAMPLE].to(y.device)
         self.some_columns = torch.randperm(y.shape[1], generator=generator)[:LINE_SAMPLE].to(y.device)
@@ -56,15 +56,14 @@ class Refit:
         self.share = 0.0  # of the known entries that are dropped
         self.still = 0
         self.done = False
+        self._r = self._size = None  # working memory: fresh memory at every step would cost more than the step
 
     @property
     def rank(self) -> int:
         return self.u.shape[1]
 
     def step(self) -> None:
-        r = torch.addmm(self.y, self.u, self.v.T, alpha=-1)
-        if self.known is not None:
-            r.mul_(self.known)
+        r = self._residual(self.y, self.u, self.v)
         floor = NOISE_FACTOR * _quantile(r.reshape(-1)[self.sample].abs(), 0.3)
         before, noise_before, share_before = self.threshold, self.noise, self.share
         floor = max(floor, AGREES[self.y.dtype] * self.scale)
@@ -76,7 +75,7 @@ class Refit:
         r.masked_fill_(bad, 0)
         if noise_before < math.inf:
             self._solve_slow_lines(r, bad)
-        trusted = self.total - int(bad.sum())
+        trusted = self.total - int(torch.count_nonzero(bad))
         self.share = 1 - trusted / self.total
         self.noise = torch.linalg.vector_norm(r).item() / math.sqrt(max(trusted, 1))
         relax = r.numel() / max(trusted, r.numel() // 20)
@@ -91,7 +90,7 @@ class Refit:
 
         A row or column that is still badly fitted as a whole would lose all its entries to the common threshold.
         """
-        size = r.abs()
+        size = self.size_of(r)
         rows = _line_levels(size[:, self.some_columns], None if self.known is None else self.known[:, self.some_columns])
         columns = _line_levels(size[self.some_rows].T, None if self.known is None else self.known[self.some_rows].T)
         rows = (NOISE_FACTOR * rows).clamp_min(self.threshold)
@@ -126,9 +125,19 @@ class Refit:
             residual[worst] = trusted * (y[worst] - mine[worst] @ other.T)
 
     def residual(self) -> Tensor:
-        """y − U Vᵀ on the known entries, 0 elsewhere; in the precision of y."""
-        r = torch.addmm(self.target, self.u.to(self.target.dtype), self.v.to(self.target.dtype).T, alpha=-1)
-        return r if self.known is None else r.mul_(self.known)
+        """y − U Vᵀ on the known entries, 0 elsewhere, in the precision of y; overwritten by the next call and step."""
+        return self._residual(self.target, self.u.to(self.target.dtype), self.v.to(self.target.dtype))
+
+    def size_of(self, r: Tensor) -> Tensor:
+        """|r|, in working memory."""
+        return torch.abs(r, out=self._size)
+
+    def _residual(self, y: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        if self._r is None or self._r.dtype != y.dtype:
+            self._r = self._size = None  # first, so that the old ones are gone before the new ones come
+            self._r, self._size = torch.empty_like(y), torch.empty_like(y)
+        torch.addmm(y, u, v.T, alpha=-1, out=self._r)
+        return self._r if self.known is None else self._r.mul_(self.known)
 
     def state_dict(self) -> dict:
         numbers = {name: getattr(self, name) for name in _STATE}
@@ -154,23 +163,25 @@ class Refit:
             self.done = exact or self.still >= 6 or not math.isfinite(self.noise)
 
 
-def supported(y: Tensor, r: Tensor, known: Tensor | None, rank: int, level: float, *, surplus: float,
+def supported(y: Tensor, size: Tensor, known: Tensor | None, rank: int, level: float, *, surplus: float,
               spare: float = 0.0) -> bool:  # fmt: skip
-    """Whether |r| <= level on more entries than there are unknowns, in every row and column with data, and overall.
+    """Whether ``size``, |y − L|, is <= level on more entries than there are unknowns, in every row and column with data, and overall.
 
+    ``size`` is overwritten.
     surplus: how many times the degrees of freedom of a matrix of that rank must agree over all, not counting zeros of
     y: a split must be simpler than the data itself, and zeros are no evidence of a low rank in a sparse matrix.
     spare: the share of the surplus entries of a row or column that must agree, beyond rank + SPARE.
     """
-    agrees = r.abs() <= level
+    agrees = size <= level
     if known is not None:
         agrees &= known
-    rows, columns = r.shape
-    if int((agrees & (y != 0)).sum()) < surplus * rank * (rows + columns - rank):
+    rows, columns = y.shape
+    if int(torch.count_nonzero(agrees & (y != 0))) < surplus * rank * (rows + columns - rank):
         return False
+    ones = size.copy_(agrees)  # counts of booleans would need eight bytes an entry
     for dim in (0, 1):
-        seen = torch.full((r.shape[1 - dim],), r.shape[dim], device=r.device) if known is None else known.sum(dim)
-        enough = agrees.sum(dim) >= rank + SPARE + spare * (seen - rank)
+        seen = torch.full((y.shape[1 - dim],), y.shape[dim], device=y.device) if known is None else torch.count_nonzero(known, dim)
+        enough = ones.sum(dim) >= rank + SPARE + spare * (seen - rank)
         enough |= seen == 0
         if not bool(enough.all()):
             return False

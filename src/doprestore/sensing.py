@@ -12,9 +12,8 @@ import torch
 from numpy.typing import ArrayLike
 
 from doprestore.descent import Descent
-from doprestore.devices import choose_device
 from doprestore.errors import InputError, NumericalError, UsageError
-from doprestore.matrix import MatrixProgress
+from doprestore.matrix import MatrixProgress, matrix_device
 from doprestore.matrix_settings import MatrixSettings
 from doprestore.operators import Stack
 from doprestore.outliers import MirrorOutliers
@@ -59,7 +58,7 @@ def sense(
     Raises :class:`InputError` for arrays that do not fit together and :class:`NumericalError` on divergence.
     """
     start = time.perf_counter()
-    device = choose_device(settings.device)
+    device = matrix_device(settings.device)
     a, target = _checked(matrices, y)
     rows, columns = a.shape[1:]
     if settings.symmetric and rows != columns:

@@ -44,10 +44,7 @@ class FastSolver:
         self.done = False
         self.norm = torch.linalg.vector_norm(y).item()
         generator = torch.Generator().manual_seed(seed)
-        flat = torch.arange(y.numel()) if known is None else known.reshape(-1).nonzero()[:, 0].cpu()
-        if len(flat) > SAMPLE:
-            flat = flat[torch.randint(len(flat), (SAMPLE,), generator=generator)]
-        self.sample = flat.to(y.device)
+        self.sample = _some_entries(known, y.numel(), generator).to(y.device)
         values = y.reshape(-1)[self.sample].abs()
         values = values[values > 0]
         clip = CLIP * values.quantile(0.75).item() if len(values) else 0.0
@@ -97,10 +94,13 @@ class FastSolver:
     def split(self) -> tuple[Tensor, Tensor, int, float]:
         """The low-rank part, the sparse part, the rank, and the root mean square of what is in neither."""
         if self.refit is not None:
+            if self.done:
+                self.flow = self.coarse = self.convex = None  # free their memory
             low_rank, r = self._fit(), self.refit.residual()
             level = self.refit.threshold if self.how != "exact" else self._level()
-            rest = r.abs() <= level
-            noise = _rms(r[rest])
+            rest = self.refit.size_of(r) <= level
+            squares = sum(block[small].square().sum().item() for block, small in zip(r.split(256), rest.split(256)))
+            noise = math.sqrt(squares / max(int(torch.count_nonzero(rest)), 1))
             return low_rank, r.masked_fill_(rest, 0), self.refit.rank, noise
         if self.convex is not None:
             sparse = self.convex.sparse()
@@ -148,6 +148,8 @@ class FastSolver:
         if rank == 0 or rank >= min(self.y.shape):
             return self._reject()
         decay = LAST_DECAY if self.convex is not None else ATTEMPTS[self.attempt][1]
+        if self.flow is not None:
+            self.flow.release()
         self._start_refit(u[:, :rank], sigma[:rank], v[:, :rank], decay)
 
     def _start_refit(self, u: Tensor, sigma: Tensor, v: Tensor, decay: float) -> None:
@@ -160,11 +162,11 @@ class FastSolver:
         if self.symmetric:
             _make_psd(refit)
         r = refit.residual()
-        if supported(self.y, r, self.known, refit.rank, self._level(), surplus=1.2):
+        if supported(self.y, refit.size_of(r), self.known, refit.rank, self._level(), surplus=1.2):
             self.how, self.done = "exact", True
             return
-        r.masked_fill_(r.abs() > refit.threshold, 0)
-        kept = supported(self.y, r, self.known, refit.rank, refit.threshold, spare=0.2, surplus=3)
+        r.masked_fill_(refit.size_of(r) > refit.threshold, 0)
+        kept = supported(self.y, refit.size_of(r), self.known, refit.rank, refit.threshold, spare=0.2, surplus=3)
         if kept and self._stands_out() and is_white(r, refit.noise, refit.share, self.seed):
             # Only two attempts that agree are believed: one alone may be a wrong rank that happens to fit.
             if any(rank == refit.rank and 0.9 < noise / refit.noise < 1.1 for rank, noise in self.candidates):
@@ -193,6 +195,18 @@ class FastSolver:
         self.flow = self.coarse = None  # free their memory
         self.convex = ConvexRPCA(self.y, self.known, 1 / self.alpha, psd=self.symmetric,
                                  growth=PENALTY_GROWTH, seed=self.seed)  # fmt: skip
+
+
+def _some_entries(known: Tensor | None, total: int, generator: torch.Generator) -> Tensor:
+    """Flat positions of up to SAMPLE known entries; a list of all positions would cost more memory than y itself."""
+    if total <= SAMPLE:
+        return torch.arange(total) if known is None else known.reshape(-1).nonzero()[:, 0].cpu()
+    positions = torch.randint(total, (SAMPLE,), generator=generator)
+    if known is None:
+        return positions
+    known = known.reshape(-1).cpu()
+    kept = positions[known[positions]]
+    return kept if len(kept) > SAMPLE // 20 else known.nonzero()[:, 0]
 
 
 def guess_rank(sigma: Tensor, floor: float) -> int:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from doprestore._version import __version__
 from doprestore.cli.interrupt import Interrupt
 from doprestore.cli.params import Duration
-from doprestore.errors import InputError, OutputError, UsageError
+from doprestore.errors import DoprestoreError, InputError, OutputError, UsageError
 from doprestore.matrix_settings import PRESETS, MatrixSettings, matrix_settings
 
 PAPER = PRESETS["paper"]
@@ -125,7 +125,12 @@ def run_with_bar(label: str, steps: int, solve):
             bar.set_postfix(stage=progress.stage, residual=f"{progress.residual:.1e}", refresh=False)
             bar.update(progress.step - bar.n)
 
-        return solve(show)
+        try:
+            return solve(show)
+        except RuntimeError as error:  # torch's allocators have no common exception of their own
+            if "memory" not in str(error):
+                raise
+            raise DoprestoreError(f"{label}: out of memory; use --device cpu, float32, or a part of the data") from error
 
 
 def _targets(source: Path, output: Path | None) -> list[Path]:
