@@ -23,27 +23,50 @@ from torch import Tensor
 from doprestore.devices import choose_device, fast_bfloat16
 from doprestore.errors import InputError, NumericalError
 from doprestore.metrics import psnr
+from doprestore.optimizer import Muon
 from doprestore.outliers import MirrorOutliers, OutlierPair
 from doprestore.padding import Padding
-from doprestore.settings import REFERENCE_SIDE, ImageSettings
+from doprestore.settings import REFERENCE_ALPHA, REFERENCE_SIDE, ImageSettings
 from doprestore.unet import INPUT_CHANNELS, UNet
 
 INPUT_AMPLITUDE = 0.1  # the network's fixed input is uniform in [0, 0.1]
 INPUT_NOISE = 1 / 30  # paper preset: standard deviation of the noise added to it at every step
 INITIAL_SCALE = 1e-5  # of g and h
-FAST_CLOCK = 40.0  # how many published steps of g and h one step of the fast preset makes
+FAST_CLOCK = 100.0  # how many published steps of g and h the first step of the fast preset makes
+# The fast preset's clock runs down as c / (1 + Q/CLOCK_FADE), Q being the sum of c over the steps so far, and
+# stops at SEARCH: there a value off by ln(2e9)/(2·SEARCH) = 0.18 throughout has become an outlier.
+CLOCK_FADE = 47.0
+SEARCH = 60.0
+SEARCH_SHARE = 0.45  # of the steps, at most
+HURRY = 3.0
+LATE = 120.0  # the sum of c over the steps after the search
+ADAM_SHARE = 0.3  # Adam's rate for norms, biases and the thin layers, against the rate of the rest
 
 
 def outlier_rate(settings: ImageSettings, height: int, width: int) -> float:
-    """c: how far one step with residual r moves log g and log h, g ← g·(1 − c·r).
+    """c: how far the first step with residual r moves log g and log h, g ← g·(1 − c·r).
 
     The published code, at 512x512x3, has c = 4·α/(3·512²). At other sizes c ∝ 1/sqrt(H·W), whatever
     the number of channels, so that the α of the published convention is 500·sqrt(H·W)/512: the rule
-    α = sqrt(n) of an n x n matrix. The fast preset takes the same flow in steps FAST_CLOCK times as large.
+    α = sqrt(n) of an n x n matrix. The fast preset takes the same flow in steps FAST_CLOCK times as
+    large, and up to HURRY times larger where its search would take more than SEARCH_SHARE of the steps.
     """
-    published = 4 * settings.alpha / (3 * REFERENCE_SIDE**2)
-    scaled = published * REFERENCE_SIDE / math.sqrt(height * width)
-    return scaled if settings.is_paper else scaled * FAST_CLOCK
+    published = 4 * settings.alpha / (3 * REFERENCE_SIDE**2) * REFERENCE_SIDE / math.sqrt(height * width)
+    if settings.is_paper:
+        return published
+    in_time = _search_length() / (SEARCH_SHARE * settings.steps) * settings.alpha / REFERENCE_ALPHA
+    return FAST_CLOCK * published * min(max(1.0, in_time / (FAST_CLOCK * published)), HURRY)
+
+
+def search_steps(settings: ImageSettings, height: int, width: int) -> int:
+    """The steps of the fast preset's search: until the sum of c, at alpha = 500, comes to SEARCH."""
+    rate = outlier_rate(settings, height, width) * REFERENCE_ALPHA / settings.alpha
+    return max(1, min(round(_search_length() / rate), round(SEARCH_SHARE * settings.steps)))
+
+
+def _search_length() -> float:
+    """c·n at which the sum of c / (1 + c·n/CLOCK_FADE) over n steps is SEARCH."""
+    return CLOCK_FADE * math.expm1(SEARCH / CLOCK_FADE)
 
 
 @dataclass(frozen=True)
@@ -79,33 +102,61 @@ class ImageRecovery:
         self.unknown = None if mask is None else _checked_mask(mask, picture).to(self.device)
         self.sampling = None if mask is None else self.padding.pad(~self.unknown).float()  # A, as a factor
         self.rate = outlier_rate(settings, *self.padding.padded)
+        self.base_rate = self.rate * REFERENCE_ALPHA / settings.alpha
+        self.search_steps = 0 if settings.is_paper else search_steps(settings, *self.padding.padded)
         self.step_number = 0
 
-        channels, height, width = self.y.shape
-        generator = torch.Generator().manual_seed(settings.seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)  # PyTorch's layers draw from the global generator
-            network = UNet(channels, settings.width)
-        z = torch.rand((1, INPUT_CHANNELS, height, width), generator=generator) * INPUT_AMPLITUDE
-        self.network = network.to(self.device, memory_format=torch.channels_last)
-        self.z = z.to(self.device, memory_format=torch.channels_last)
-        parameters = self.network.parameters()
+        self.random = torch.Generator().manual_seed(settings.seed)
+        self._start_network()
         if settings.is_paper:
             self.noise = torch.Generator(self.device).manual_seed(settings.seed)
-            self.outliers = OutlierPair.normal(self.y, INITIAL_SCALE, generator)
-            self.optimizer = torch.optim.SGD(parameters, lr=settings.tau)
+            self.outliers = OutlierPair.normal(self.y, INITIAL_SCALE, self.random)
         else:
             self.noise = None
             self.outliers = MirrorOutliers.zeros(self.y, INITIAL_SCALE)
-            self.optimizer = torch.optim.Adam(parameters, lr=settings.tau, fused=self.device.type == "cuda")
         self.average = torch.zeros_like(self.y)
         self.loss = torch.zeros((), device=self.device)
         bfloat16 = settings.precision == "bfloat16" or (
             settings.precision == "auto" and not settings.is_paper and fast_bfloat16(self.device)
         )
-        self._precision = (
-            torch.autocast(self.device.type, torch.bfloat16) if bfloat16 else contextlib.nullcontext()
-        )
+        self._precision = torch.autocast(self.device.type, torch.bfloat16) if bfloat16 else contextlib.nullcontext()
+
+    def _start_network(self) -> None:
+        """θ at PyTorch's initialisation, a fixed input, and the optimisers, drawn from the run's random numbers."""
+        channels, height, width = self.y.shape
+        with torch.random.fork_rng(devices=[]):
+            # PyTorch's layers draw from the global generator.
+            torch.manual_seed(int(torch.randint(2**62, (), generator=self.random)))
+            network = UNet(channels, self.settings.width)
+        z = torch.rand((1, INPUT_CHANNELS, height, width), generator=self.random) * INPUT_AMPLITUDE
+        self.network = network.to(self.device, memory_format=torch.channels_last)
+        self.z = z.to(self.device, memory_format=torch.channels_last)
+        tau = self.settings.tau
+        if self.settings.is_paper:
+            self.optimizers = [torch.optim.SGD(self.network.parameters(), lr=tau)]
+        else:
+            named = dict(self.network.named_parameters())
+            thin = ("skip", "head")  # a few channels wide: nothing to orthogonalise
+            wide = {name for name, weight in named.items() if weight.ndim == 4 and not any(t in name for t in thin)}
+            matrices = [weight for name, weight in named.items() if name in wide]
+            rest = [weight for name, weight in named.items() if name not in wide]
+            self.optimizers = [
+                Muon(matrices, lr=tau),
+                torch.optim.Adam(rest, lr=ADAM_SHARE * tau, betas=(0.9, 0.99), fused=self.device.type != "mps"),
+            ]
+
+    def _commit(self) -> None:
+        """End the search: what s explains is an outlier for good, and θ starts afresh on all the rest.
+
+        While the search goes on, θ fits some of the corruption before s has taken it over, and nothing makes
+        it forget. From here on the committed values no longer enter the residual: the limit of an infinite rate.
+        """
+        found = self._absorbed()
+        trusted = (~found).float()
+        self.sampling = trusted if self.sampling is None else self.sampling * trusted
+        self.outliers = MirrorOutliers.zeros(self.y, INITIAL_SCALE)
+        self.average.zero_()
+        self._start_network()
 
     def step(self) -> None:
         """One step of eq. (10). Nothing in it waits for the device."""
@@ -119,15 +170,27 @@ class ImageRecovery:
         if self.sampling is not None:
             residual = residual * self.sampling
         loss = self.objective(residual)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
         loss.backward()
-        self.optimizer.step()
-        self.outliers.step_(residual.detach(), self.rate)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.outliers.step_(residual.detach(), self._rate_now())
         self.loss = loss.detach()
         # 1 - 1/(n+1) makes the early average a plain mean, instead of one biased to its start.
-        decay = min(self.settings.average, 1 - 1 / (self.step_number + 1))
+        age = self.step_number - (self.search_steps if self.step_number >= self.search_steps else 0)
+        decay = min(self.settings.average, 1 - 1 / (age + 1))
         self.average.lerp_(x.detach(), 1 - decay)
         self.step_number += 1
+        if self.step_number == self.search_steps:
+            self._commit()
+
+    def _rate_now(self) -> float:
+        if self.settings.is_paper:
+            return self.rate
+        if self.step_number >= self.search_steps:
+            late = LATE / max(1, self.settings.steps - self.search_steps)
+            return late * self.rate / self.base_rate
+        return self.rate / (1 + self.base_rate * self.step_number / CLOCK_FADE)
 
     def objective(self, residual: Tensor) -> Tensor:
         """What θ descends: the mean squared residual."""
@@ -138,10 +201,13 @@ class ImageRecovery:
         return {
             "step_number": self.step_number,
             "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "z": self.z,
             "outliers": self.outliers.state_dict(),
+            "sampling": self.sampling,
             "average": self.average,
             "loss": self.loss,
+            "random": self.random.get_state(),
             "noise": None if self.noise is None else self.noise.get_state(),
         }
 
@@ -152,7 +218,11 @@ class ImageRecovery:
         """
         try:
             self.network.load_state_dict(state["network"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(saved)
+            self.z.copy_(state["z"])
+            self.sampling = None if state["sampling"] is None else state["sampling"].to(self.device)
+            self.random.set_state(state["random"])
             self.outliers.load_state_dict(state["outliers"])
             self.average.copy_(state["average"])
             self.loss = state["loss"].to(self.device)
@@ -162,19 +232,25 @@ class ImageRecovery:
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise InputError("the saved state does not fit this picture and these settings; start anew") from error
 
+    def _absorbed(self) -> Tensor:
+        """Padded (C, H, W) bool: committed values, and those that s explains better than the network does."""
+        absorbed = self.outliers.value().abs() > 0.5 * (self.y - self.average).abs()
+        return absorbed if self.sampling is None else absorbed | (self.sampling == 0)
+
     def network_output(self) -> Tensor:
         """φ(θ): (C, H, W), averaged over the last steps unless the preset says otherwise."""
         return self.padding.crop(self.average)
 
     def corruption(self) -> Tensor:
-        """s = g∘g − h∘h: (C, H, W), the estimated corruption."""
-        return self.padding.crop(self.outliers.value())
+        """s: (C, H, W), the estimated corruption: g∘g − h∘h, and y − φ(θ) where the value is committed or known bad."""
+        s = self.outliers.value()
+        if self.sampling is not None:
+            s = torch.where(self.sampling == 0, self.y - self.average, s)
+        return self.padding.crop(s)
 
     def found_outliers(self) -> Tensor:
-        """(C, H, W) bool: the values that s explains better than the network does, and those known to be bad."""
-        difference = self.padding.crop(self.y) - self.network_output()
-        found = self.corruption().abs() > 0.5 * difference.abs()
-        return found if self.unknown is None else found | self.unknown
+        """(C, H, W) bool: the values judged corrupted, those known to be bad among them."""
+        return self.padding.crop(self._absorbed())
 
     def restored(self) -> Tensor:
         """The answer, (C, H, W) in [0, 1], by ``settings.output``."""

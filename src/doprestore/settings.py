@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 
 from doprestore.errors import UsageError
 
+REFERENCE_ALPHA = 500.0
 REFERENCE_SIDE = 512  # alpha is stated for a REFERENCE_SIDE x REFERENCE_SIDE colour picture, as in the paper
 PRECISIONS = ("auto", "float32", "bfloat16")
 OUTPUTS = ("composed", "network")

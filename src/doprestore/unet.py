@@ -23,6 +23,27 @@ def _block(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequen
     return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2, inplace=True))
 
 
+class _Doubled(torch.autograd.Function):
+    """Bilinear upsampling by 2 whose gradient is a strided convolution.
+
+    The same numbers as PyTorch's own gradient, in less than half the time on a CPU in channels_last,
+    and without the atomic additions that make that one irreproducible on CUDA.
+    """
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor) -> Tensor:
+        return nn.functional.interpolate(x, scale_factor=2, mode="bilinear")
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
+        channels = gradient.shape[1]
+        # Output 2i is x[i-1]/4 + 3x[i]/4 and output 2i+1 is 3x[i]/4 + x[i+1]/4, with the ends repeated.
+        taps = torch.tensor([0.25, 0.75, 0.75, 0.25], dtype=gradient.dtype, device=gradient.device)
+        weight = taps.outer(taps).expand(channels, 1, 4, 4)
+        padded = nn.functional.pad(gradient, (1, 1, 1, 1), mode="replicate")
+        return nn.functional.conv2d(padded, weight, stride=2, groups=channels)
+
+
 class Scale(nn.Module):
     """One scale of the U-Net: halve, recurse into ``inner``, double, join the skip branch.
 
@@ -41,7 +62,7 @@ class Scale(nn.Module):
         deep = self.down(x)  # (N, width, H/2, W/2)
         if self.inner is not None:
             deep = self.inner(deep)  # (N, width, H/2, W/2)
-        deep = nn.functional.interpolate(deep, scale_factor=2, mode="bilinear")  # (N, width, H, W)
+        deep = _Doubled.apply(deep)  # (N, width, H, W)
         joined = torch.cat([self.skip(x), deep], dim=1)  # (N, 4 + width, H, W)
         return self.up(self.norm(joined))  # (N, width, H, W)
 

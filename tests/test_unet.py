@@ -1,0 +1,63 @@
+"""The network: its sizes, its gradient, its start."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from doprestore.optimizer import Muon, orthogonalised
+from doprestore.unet import INPUT_CHANNELS, UNet, _Doubled
+
+
+@pytest.mark.parametrize(("channels", "width", "height", "side"), [(1, 4, 64, 96), (3, 8, 96, 64)])
+def test_a_picture_of_the_size_of_the_input_in_0_to_1(channels, width, height, side, device):
+    x = UNet(channels, width).to(device)(torch.rand(1, INPUT_CHANNELS, height, side, device=device))
+    assert x.shape == (1, channels, height, side)
+    assert 0 < x.min() and x.max() < 1
+
+
+def test_the_network_of_the_paper_has_the_published_number_of_parameters():
+    """Counted from the published architecture: every convolution, its bias, and two per batch-norm channel."""
+    width, skip = 128, 4
+    total = 0
+    for inputs in (32, 128, 128, 128, 128):
+        total += (inputs + 1) * skip + 2 * skip  # skip, 1x1
+        total += (9 * inputs + 1) * width + 2 * width + (9 * width + 1) * width + 2 * width  # down
+        total += 2 * (skip + width) + (9 * (skip + width) + 1) * width + 2 * width  # norm, up 3x3
+        total += (width + 1) * width + 2 * width  # up 1x1
+    total += (width + 1) * 3
+    assert sum(parameter.numel() for parameter in UNet(3, width).parameters()) == total
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_doubling_has_the_gradient_of_bilinear_upsampling(layout, device):
+    x = torch.randn(1, 3, 5, 8, device=device).to(memory_format=layout).requires_grad_()
+    weight = torch.randn(1, 3, 10, 16, device=device)
+    plain = torch.nn.functional.interpolate(x, scale_factor=2, mode="bilinear")
+    ours = _Doubled.apply(x)
+    assert torch.equal(ours, plain)
+    expected, = torch.autograd.grad((plain * weight).sum(), x)
+    got, = torch.autograd.grad((ours * weight).sum(), x)
+    torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize("shape", [(8, 20), (20, 8), (6, 6)])
+def test_orthogonalising_keeps_the_singular_vectors_and_levels_the_values(shape):
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    u, _, vh = torch.linalg.svd(matrix, full_matrices=False)
+    inner = u.T @ orthogonalised(matrix) @ vh.T
+    assert 0.6 < inner.diagonal().min() and inner.diagonal().max() < 1.3
+    assert (inner - inner.diagonal().diag()).abs().max() < 1e-3
+    torch.testing.assert_close(orthogonalised(100 * matrix), orthogonalised(matrix), rtol=1e-3, atol=1e-4)
+
+
+def test_muon_descends_and_its_step_has_the_length_of_its_rate():
+    weight = torch.nn.Parameter(torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0)))
+    optimizer = Muon([weight], lr=0.01)
+    before = weight.detach().clone()
+    (weight**2).sum().backward()
+    optimizer.step()
+    step = (weight.detach() - before).flatten(1)
+    assert (step * before.flatten(1)).sum() < 0
+    values = torch.linalg.svdvals(step)
+    assert 0.006 < values.min() and values.max() < 0.013
