@@ -4,7 +4,8 @@
 
 The picture's centre is damaged by salt-and-pepper noise and restored in tiles. "band" is where tiles overlap,
 "interior" the rest; "jump" is the mean step of the error from line to line in the bands, "elsewhere" that
-outside: a visible seam would be a larger jump there.
+outside: a visible seam would be a larger jump there. "detail" is the mean gradient of the clean picture in either
+region, for errors grow with it: compare the bands with the untiled run, or relative to the detail.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ def main() -> None:
     print(f"{options.picture.name}, centre {options.side}x{options.side}, tile {options.tile}, overlap {grid.overlap}, "
           f"{len(grid.corners())} tiles, {settings.steps} steps, salt-and-pepper {options.amount:.0%}")  # fmt: skip
     print(f"{'':<22} {'PSNR':>9} {'band':>9} {'interior':>9} {'jump':>8} {'elsewhere':>9}")
+    detail, other = _jumps(clean, grid)
+    print(f"{'detail':<22} {'':>9} {'':>9} {'':>9} {detail:>8.5f} {other:>9.5f}")
     print(f"{'damaged':<22} {psnr(damaged, clean):>6.2f} dB")
     rows = {"tiles": tiled.restored, "tiles, network alone": tiled.network}
     if not options.no_whole:
