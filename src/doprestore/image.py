@@ -39,7 +39,7 @@ CLOCK_FADE = 47.0
 SEARCH = 60.0
 SEARCH_SHARE = 0.45  # of the steps, at most
 HURRY = 3.0
-LATE = 120.0  # the sum of c over the steps after the search
+LATE = 150.0  # the sum of c over the steps after the search
 ADAM_SHARE = 0.3  # Adam's rate for norms, biases and the thin layers, against the rate of the rest
 
 
@@ -188,7 +188,9 @@ class ImageRecovery:
         if self.settings.is_paper:
             return self.rate
         if self.step_number >= self.search_steps:
-            late = LATE / max(1, self.settings.steps - self.search_steps)
+            # Rising: at first θ knows no detail yet, at last it would learn what corruption the search left.
+            steps = self.settings.steps - self.search_steps
+            late = 2 * LATE * (self.step_number - self.search_steps) / steps**2
             return late * self.rate / self.base_rate
         return self.rate / (1 + self.base_rate * self.step_number / CLOCK_FADE)
 
