@@ -90,7 +90,7 @@ def test_theorem_1_the_limit_of_the_flow_solves_the_convex_program(seed, alpha, 
     for gamma in (1e-2, 1e-4) if shrinks > 2 else (1e-2, 1e-4, 1e-6):
         signal, sparse = _limit(operator, y, gamma, alpha)
         errors.append(((signal - x).norm() + (sparse - s).norm()).item())
-    assert all(late * shrinks < early for early, late in zip(errors, errors[1:])), errors
+    assert all(late * shrinks < early for early, late in zip(errors, errors[1:], strict=False)), errors
     assert errors[-1] < 0.2 * (x.norm() + s.norm()).item()
 
 

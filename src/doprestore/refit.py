@@ -91,8 +91,9 @@ class Refit:
         A row or column that is still badly fitted as a whole would lose all its entries to the common threshold.
         """
         size = self.size_of(r)
-        rows = _line_levels(size[:, self.some_columns], None if self.known is None else self.known[:, self.some_columns])
-        columns = _line_levels(size[self.some_rows].T, None if self.known is None else self.known[self.some_rows].T)
+        known = self.known
+        rows = _line_levels(size[:, self.some_columns], None if known is None else known[:, self.some_columns])
+        columns = _line_levels(size[self.some_rows].T, None if known is None else known[self.some_rows].T)
         rows = (NOISE_FACTOR * rows).clamp_min(self.threshold)
         columns = (NOISE_FACTOR * columns).clamp_min(self.threshold)
         return (size > rows[:, None]).logical_and_(size > columns)
@@ -118,7 +119,8 @@ class Refit:
             if known is not None:
                 trusted &= known[worst]
             trusted = trusted.to(y.dtype)  # (lines, entries)
-            gram = torch.stack([trusted @ (other * column[:, None]) for column in other.T], dim=2)  # (lines, rank, rank)
+            # (lines, rank, rank)
+            gram = torch.stack([trusted @ (other * column[:, None]) for column in other.T], dim=2)
             ridge = gram.diagonal(dim1=1, dim2=2)
             ridge += 1e-12 * ridge.mean(1, keepdim=True) + torch.finfo(y.dtype).tiny
             right = (trusted * y[worst]) @ other
@@ -166,9 +168,9 @@ class Refit:
 
 def supported(y: Tensor, size: Tensor, known: Tensor | None, rank: int, level: float, *, surplus: float,
               spare: float = 0.0) -> bool:  # fmt: skip
-    """Whether ``size``, |y − L|, is <= level on more entries than there are unknowns, in every row and column with data, and overall.
+    """Whether |y − L| is <= level on more entries than L has unknowns, in every row and column with data, and overall.
 
-    ``size`` is overwritten.
+    size: |y − L|; it is overwritten.
     surplus: how many times the degrees of freedom of a matrix of that rank must agree over all, not counting zeros of
     y: a split must be simpler than the data itself, and zeros are no evidence of a low rank in a sparse matrix.
     spare: the share of the surplus entries of a row or column that must agree, beyond rank + SPARE.
@@ -181,7 +183,8 @@ def supported(y: Tensor, size: Tensor, known: Tensor | None, rank: int, level: f
         return False
     ones = size.copy_(agrees)  # counts of booleans would need eight bytes an entry
     for dim in (0, 1):
-        seen = torch.full((y.shape[1 - dim],), y.shape[dim], device=y.device) if known is None else torch.count_nonzero(known, dim)
+        whole = torch.full((y.shape[1 - dim],), y.shape[dim], device=y.device)
+        seen = whole if known is None else torch.count_nonzero(known, dim)
         enough = ones.sum(dim) >= rank + SPARE + spare * (seen - rank)
         enough |= seen == 0
         if not bool(enough.all()):

@@ -76,7 +76,7 @@ def sense(
         if interrupted or descent.steps % every == 0 or descent.steps == settings.steps:
             residual = 2 * math.sqrt(descent.loss.item()) / norm
             if not math.isfinite(residual):
-                raise NumericalError(f"the descent diverged by step {descent.steps}; use --preset paper, a smaller --tau")
+                raise NumericalError(f"the descent diverged by step {descent.steps}; use a smaller --tau")
             if callback is not None:
                 seconds = time.perf_counter() - start
                 callback(MatrixProgress(descent.steps, settings.steps, "descent", residual, seconds))

@@ -67,7 +67,8 @@ class FastSolver:
     def residual(self) -> float:
         """‖y − X − s‖_F / ‖y‖_F as the current stage sees it; NaN before its first step."""
         if self.refit is not None:
-            return self.refit.noise * math.sqrt(self.refit.total) / self.norm if self.refit.noise < math.inf else math.nan
+            noise = self.refit.noise
+            return noise * math.sqrt(self.refit.total) / self.norm if noise < math.inf else math.nan
         if self.convex is not None:
             return self.convex.primal if self.convex.steps else math.nan
         return self.flow.residual

@@ -40,7 +40,8 @@ def main() -> None:
                 total += np.linalg.norm(found - x) / np.linalg.norm(x)
             errors.append(total / options.trials)
         best = FACTORS[int(np.argmin(errors))]
-        print(f"{n:3d} {rank:3d} {share:4.0%}  " + "".join(f"{error:10.4f}" for error in errors) + f"   {best:g}√n", flush=True)
+        cells = "".join(f"{error:10.4f}" for error in errors)
+        print(f"{n:3d} {rank:3d} {share:4.0%}  {cells}   {best:g}√n", flush=True)
 
 
 if __name__ == "__main__":

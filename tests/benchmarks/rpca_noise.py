@@ -41,7 +41,8 @@ def main() -> None:
         result = rpca(y + sigma * dense)
         errors = [np.linalg.norm(x - clean) / np.linalg.norm(clean)
                   for x in (oracle, result.low_rank, convex(y + sigma * dense))]  # fmt: skip
-        print(f"{sigma:7g}  {errors[0]:8.1e}     {errors[1]:8.1e}  {errors[2]:8.1e}   {result.rank:4d}  {result.how}", flush=True)
+        oracle, ours, program = errors
+        print(f"{sigma:7g}  {oracle:8.1e}     {ours:8.1e}  {program:8.1e}   {result.rank:4d}  {result.how}", flush=True)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ import argparse
 import importlib
 import math
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -93,7 +92,7 @@ def main() -> None:
             print(f"not installed, left out: {name} (pip install {PACKAGES[name]})")
         else:
             peers[name] = PEERS[name]
-    print(f"{torch.get_num_threads()} thread(s), torch {torch.__version__}, numpy {np.__version__}, {platform.machine()}")
+    print(f"{torch.get_num_threads()} thread(s), torch {torch.__version__}, numpy {np.__version__}")
     for method in (ours, *peers.values()):  # what the first call costs, imports and all, is not the solver's
         method(low_rank_plus_sparse(30, 30, 1, 0.05, seed=9)[0], 1)
     print(f"{'case':28s} {'p':>4s}  {'method':13s} {'error':>8s} {'seconds':>8s} {'slower by':>9s}  note")

@@ -25,7 +25,8 @@ def papers_problem(n: int, rank: int, share: float, seed: int) -> tuple[np.ndarr
     return x + s.reshape(n, n), x
 
 
-def accaltproj(y: Tensor, rank: int, tolerance: float = 1e-9, most: int = 100, gamma: float = 0.5) -> tuple[Tensor, int]:
+def accaltproj(y: Tensor, rank: int, tolerance: float = 1e-9, most: int = 100,
+               gamma: float = 0.5) -> tuple[Tensor, int]:  # fmt: skip
     """Accelerated alternating projections for RPCA of known rank; returns the low-rank part and the iterations.
 
     Cai, Cai, Wei, "Accelerated alternating projections for robust principal component analysis", JMLR 2019,

