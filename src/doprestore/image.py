@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from doprestore.devices import choose_device, fast_bfloat16
+from doprestore.devices import choose_device, uses_bfloat16
 from doprestore.errors import InputError, NumericalError
 from doprestore.metrics import psnr
 from doprestore.optimizer import Muon
@@ -99,7 +99,7 @@ class ImageRecovery:
         self.device = choose_device(settings.device)
         self.padding = Padding(picture.shape[1], picture.shape[2])
         self.y = self.padding.pad(picture.to(self.device, torch.float32))
-        self.unknown = None if mask is None else _checked_mask(mask, picture).to(self.device)
+        self.unknown = None if mask is None else checked_mask(mask, picture).to(self.device)
         self.sampling = None if mask is None else self.padding.pad(~self.unknown).float()  # A, as a factor
         self.rate = outlier_rate(settings, *self.padding.padded)
         self.base_rate = self.rate * REFERENCE_ALPHA / settings.alpha
@@ -116,9 +116,7 @@ class ImageRecovery:
             self.outliers = MirrorOutliers.zeros(self.y, INITIAL_SCALE)
         self.average = torch.zeros_like(self.y)
         self.loss = torch.zeros((), device=self.device)
-        bfloat16 = settings.precision == "bfloat16" or (
-            settings.precision == "auto" and not settings.is_paper and fast_bfloat16(self.device)
-        )
+        bfloat16 = uses_bfloat16(settings, self.device)
         self._precision = torch.autocast(self.device.type, torch.bfloat16) if bfloat16 else contextlib.nullcontext()
 
     def _start_network(self) -> None:
@@ -262,7 +260,8 @@ class ImageRecovery:
         return output
 
 
-def _checked_mask(mask: Tensor, picture: Tensor) -> Tensor:
+def checked_mask(mask: Tensor, picture: Tensor) -> Tensor:
+    """``mask`` in the shape of ``picture``, or :class:`InputError` with the reason why it cannot be one."""
     if mask.dtype != torch.bool or mask.shape not in (picture.shape, picture.shape[1:]):
         raise InputError(
             f"the mask must be bool of shape {tuple(picture.shape)} or {tuple(picture.shape[1:])}, "

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from doprestore.devices import choose_device
 from doprestore.errors import DoprestoreError, InputError, UsageError
-from doprestore.image import ImageResult, Progress, _checked_mask, recover_image
+from doprestore.image import ImageResult, Progress, checked_mask, recover_image
 from doprestore.memory import bytes_needed
 from doprestore.settings import ImageSettings
 from doprestore.unet import STRIDE
@@ -127,7 +127,7 @@ def recover_tiles(
         first, inner = sums.load_state_dict(resume, len(corners))
         start -= float(resume["seconds"])
     if mask is not None:
-        mask = _checked_mask(mask, picture)
+        mask = checked_mask(mask, picture)
     for index in range(first, len(corners)):
         top, left = corners[index]
         part = (..., slice(top, top + grid.size[0]), slice(left, left + grid.size[1]))
