@@ -153,8 +153,7 @@ class ImageRecovery:
         trusted = (~found).float()
         self.sampling = trusted if self.sampling is None else self.sampling * trusted
         self.outliers = MirrorOutliers.zeros(self.y, INITIAL_SCALE)
-        self.average.zero_()
-        self._start_network()
+        self._start_network()  # the average goes on: a run that is stopped soon still has the search's picture
 
     def step(self) -> None:
         """One step of eq. (10). Nothing in it waits for the device."""
@@ -175,8 +174,7 @@ class ImageRecovery:
         self.outliers.step_(residual.detach(), self._rate_now())
         self.loss = loss.detach()
         # 1 - 1/(n+1) makes the early average a plain mean, instead of one biased to its start.
-        age = self.step_number - (self.search_steps if self.step_number >= self.search_steps else 0)
-        decay = min(self.settings.average, 1 - 1 / (age + 1))
+        decay = min(self.settings.average, 1 - 1 / (self.step_number + 1))
         self.average.lerp_(x.detach(), 1 - decay)
         self.step_number += 1
         if self.step_number == self.search_steps:
