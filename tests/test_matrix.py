@@ -164,6 +164,17 @@ def test_same_seed_same_bits_and_the_input_is_untouched():
     assert np.array_equal(data, before)
 
 
+@pytest.mark.parametrize(("share", "seed"), [(0.1, 2005), (0.5, 2003)])
+def test_a_refit_that_goes_round_in_circles_ends(share, seed):  # of rank 1, where rank 2 would be right
+    rng = np.random.default_rng(seed)
+    u = rng.standard_normal((50, 2))
+    data = u @ u.T
+    wrong = rng.choice(data.size, round(share * data.size), replace=False)
+    data.flat[wrong] += rng.normal(0, 10, len(wrong))
+    result = rpca(data, symmetric=True)
+    assert result.converged and result.how in ("exact", "convex")
+
+
 def test_not_converged_is_reported():
     result = rpca(np.random.default_rng(0).standard_normal((60, 60)), steps=15)
     assert result.steps == 15

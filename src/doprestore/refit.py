@@ -25,9 +25,10 @@ LINE_SAMPLE = 64  # entries of each row and column, likewise
 SLOW = 4.0  # a row or column whose residual is this many times the median one is solved by itself
 NOISE_FACTOR = 7.0  # the threshold stays above this times the 30 % quantile of |residual|: 2.7 σ for Gaussian noise
 AGREES = {torch.float32: 2e-5, torch.float64: 1e-10}  # relative to the typical entry
+MOST_STEPS = 300  # a fit of the wrong rank may go round in circles; at the slowest decay exact ones need 250
 SPARE = 2  # agreeing entries beyond the rank that every row and column must have
 
-_STATE = ("decay", "scale", "threshold", "noise", "share", "still", "done")
+_STATE = ("decay", "scale", "threshold", "noise", "share", "steps", "still", "done")
 
 
 class Refit:
@@ -54,6 +55,7 @@ class Refit:
         self.threshold = math.inf
         self.noise = math.inf  # root mean square of the trusted residuals
         self.share = 0.0  # of the known entries that are dropped
+        self.steps = 0
         self.still = 0
         self.done = False
         self._r = self._size = None  # working memory: fresh memory at every step would cost more than the step
@@ -63,6 +65,7 @@ class Refit:
         return self.u.shape[1]
 
     def step(self) -> None:
+        self.steps += 1
         r = self._residual(self.y, self.u, self.v)
         floor = NOISE_FACTOR * _quantile(r.reshape(-1)[self.sample].abs(), 0.3)
         before, noise_before, share_before = self.threshold, self.noise, self.share
@@ -158,7 +161,9 @@ class Refit:
         level = AGREES[self.y.dtype] * self.scale
         self.still = self.still + 1 if self.threshold > 0.99 * before and self.noise > 0.98 * noise_before else 0
         exact = self.noise < 0.02 * level and self.share >= share_before  # no entry is still coming back
-        if self.y.dtype != self.target.dtype and (self.threshold < 20 * level or self.noise < level):
+        if self.steps >= MOST_STEPS:
+            self.done = True
+        elif self.y.dtype != self.target.dtype and (self.threshold < 20 * level or self.noise < level):
             self.y = self.target
             self.u, self.v = self.u.to(self.y.dtype), self.v.to(self.y.dtype)
             self.still = 0
