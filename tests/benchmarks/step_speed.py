@@ -1,0 +1,81 @@
+"""Seconds a step of the fast preset, beside the straightforward transcription, in one process.
+
+    python tests/benchmarks/step_speed.py --side 256 --width 32 --steps 10
+
+The transcription: the same network in float32 and NCHW with PyTorch's own upsampling, Adam for θ, g and h by autograd
+and SGD. The two take turns, so that whatever else the machine does slows both; the fastest turn of each counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import time
+
+import torch
+
+from doprestore import unet
+from doprestore.image import INITIAL_SCALE, ImageRecovery, outlier_rate
+from doprestore.settings import PRESETS, image_settings
+from doprestore.unet import INPUT_CHANNELS, UNet
+
+
+class Transcription:
+    """eq. (9)-(10) as one would first write it."""
+
+    def __init__(self, y: torch.Tensor, width: int, alpha: float):
+        self.y = y[None]
+        self.network = UNet(len(y), width).to(y.device)
+        self.z = torch.rand(1, INPUT_CHANNELS, *y.shape[1:], device=y.device)
+        self.g, self.h = ((INITIAL_SCALE * torch.randn_like(self.y)).requires_grad_() for _ in range(2))
+        self.theta_steps = torch.optim.Adam(self.network.parameters(), lr=0.01)
+        self.outlier_steps = torch.optim.SGD([self.g, self.h], lr=alpha)
+
+    def step(self) -> None:
+        loss = (self.network(self.z) + self.g**2 - self.h**2 - self.y).square().mean()
+        self.theta_steps.zero_grad()
+        self.outlier_steps.zero_grad()
+        loss.backward()
+        self.theta_steps.step()
+        self.outlier_steps.step()
+
+
+def seconds_a_step(recovery: Transcription | ImageRecovery, steps: int) -> float:
+    synchronise = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+    synchronise()
+    start = time.perf_counter()
+    for _ in range(steps):
+        recovery.step()
+    synchronise()
+    return (time.perf_counter() - start) / steps
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--side", type=int, default=256)
+    parser.add_argument("--width", type=int, default=PRESETS["fast"].width)
+    parser.add_argument("--steps", type=int, default=10, help="a turn")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--device", default="auto")
+    args = parser.parse_args()
+    settings = image_settings(width=args.width, device=args.device)
+    y = torch.rand(3, args.side, args.side, generator=torch.Generator().manual_seed(0))
+    ours = ImageRecovery(y, settings)
+    ours.search_steps = -1  # no fresh start within the measurement
+    plain = Transcription(ours.y, args.width, outlier_rate(settings, args.side, args.side))
+    doubled = unet._Doubled.apply
+    times: dict[str, list[float]] = {"plain": [], "ours": []}
+    for turn in range(args.turns + 1):
+        unet._Doubled.apply = lambda x: torch.nn.functional.interpolate(x, scale_factor=2, mode="bilinear")
+        times["plain"].append(seconds_a_step(plain, args.steps))
+        unet._Doubled.apply = doubled
+        times["ours"].append(seconds_a_step(ours, args.steps))
+    best = {name: min(values[1:]) for name, values in times.items()}  # the first turn warms up
+    print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, {ours.device}, "
+          f"PyTorch {torch.__version__}")  # fmt: skip
+    print(f"{args.side}x{args.side}, width {args.width}: transcription {1e3 * best['plain']:.1f} ms a step, "
+          f"ours {1e3 * best['ours']:.1f} ms, {best['plain'] / best['ours']:.2f} times as fast")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
