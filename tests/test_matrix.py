@@ -17,7 +17,7 @@ def problem(rows=80, columns=60, rank=3, share=0.1, seed=0):
 
 
 @pytest.mark.parametrize(("rows", "columns", "rank", "share"), [
-    (60, 60, 3, 0.1), (80, 60, 3, 0.3), (60, 200, 5, 0.2), (1000, 40, 2, 0.1), (150, 150, 15, 0.1),
+    (60, 60, 3, 0.1), (80, 60, 3, 0.3), (60, 200, 5, 0.2), (1000, 40, 2, 0.1), (150, 150, 15, 0.1), (20_000, 200, 20, 0.3),
 ])  # fmt: skip
 def test_exact_recovery_of_values_rank_and_outliers(rows, columns, rank, share, device):
     low_rank, sparse = problem(rows, columns, rank, share)
