@@ -38,7 +38,7 @@ FAST_CLOCK = 100.0  # how many published steps of g and h the first step of the 
 CLOCK_FADE = 47.0
 SEARCH = 60.0
 SEARCH_SHARE = 0.45  # of the steps, at most
-HURRY = 3.0
+HURRY = 3.0  # at most so much faster to keep to that share
 LATE = 150.0  # the sum of c over the steps after the search
 ADAM_SHARE = 0.3  # Adam's rate for norms, biases and the thin layers, against the rate of the rest
 
