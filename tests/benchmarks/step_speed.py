@@ -15,7 +15,8 @@ import time
 import torch
 
 from doprestore import unet
-from doprestore.image import INITIAL_SCALE, ImageRecovery, outlier_rate
+from doprestore.image import INITIAL_SCALE, ImageRecovery
+from doprestore.schedule import outlier_rate
 from doprestore.settings import PRESETS, image_settings
 from doprestore.unet import INPUT_CHANNELS, UNet
 
