@@ -53,7 +53,7 @@ def restore_image(
     callback: receives a :class:`Progress` now and then. should_stop: asked after each step; True ends the run.
     settings: any field of :class:`ImageSettings`, e.g. ``steps=300, device="cuda"``.
 
-    The same seed on the same machine and CPU gives the same result. Raises :class:`InputError` for a
+    The same seed on the same CPU with the same number of threads gives the same result. Raises :class:`InputError` for a
     picture of the wrong shape, type or range and :class:`UsageError` for wrong settings.
 
     >>> result = restore_image(damaged, layout="HWC")      # doctest: +SKIP
