@@ -7,10 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from doprestore import cli
+from doprestore.reproduce.pictures import PAPER
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,11 +31,22 @@ def paper_images() -> dict[str, Path]:
     They are not ours to distribute: they lie in $DOPRESTORE_DATA, or in ../shared/data beside the repository.
     """
     folder = Path(os.environ.get("DOPRESTORE_DATA", ROOT.parent / "shared" / "data"))
-    paths = {name: folder / f"{name}.png" for name in ("F16", "Peppers", "Baboon", "kodim03")}
+    paths = {name: folder / f"{name}.png" for name in PAPER}
     missing = [str(path) for path in paths.values() if not path.is_file()]
     if missing:
         pytest.skip(f"the paper's pictures are absent ({missing[0]}); set DOPRESTORE_DATA to their folder")
     return paths
+
+
+@pytest.fixture
+def scans(tmp_path, monkeypatch) -> Path:
+    """The working folder, with three small pictures in scans/: 0.png, 1.png, 2.png."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scans").mkdir()
+    for seed in range(3):
+        values = np.random.default_rng(seed).integers(0, 256, (9, 8, 3), np.uint8)
+        Image.fromarray(values).save(tmp_path / "scans" / f"{seed}.png")
+    return tmp_path
 
 
 class Outcome(NamedTuple):

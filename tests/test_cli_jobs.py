@@ -8,24 +8,12 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import doprestore.cli.pool as pool
 
 QUICK = ("--steps", 2, "--width", 4, "--device", "cpu", "--output", "network")
-
-
-@pytest.fixture
-def scans(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "scans").mkdir()
-    for seed in range(3):
-        values = np.random.default_rng(seed).integers(0, 256, (9, 8, 3), np.uint8)
-        Image.fromarray(values).save(tmp_path / "scans" / f"{seed}.png")
-    return tmp_path
 
 
 @pytest.fixture
@@ -79,8 +67,8 @@ def test_sigterm_stops_the_workers_and_saves(scans, module):
         [*command, "--device", "cpu", "--jobs", "2", "--checkpoint", "ckpt", "--checkpoint-every", "0.1s"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while len(list((scans / "ckpt").glob("*.ckpt"))) < 2 and time.monotonic() < deadline:
+    deadline = time.monotonic() + 120
+    while len(list((scans / "ckpt").glob("*.ckpt"))) < 2 and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
     stdout, stderr = process.communicate(timeout=60)

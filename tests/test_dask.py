@@ -6,9 +6,7 @@ import os
 import signal
 import sys
 
-import numpy as np
 import pytest
-from PIL import Image
 
 import doprestore.cli.restoring as restoring
 from doprestore.cli.cluster import restore_on_cluster, restore_task
@@ -27,16 +25,6 @@ def address():
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None) as cluster:
         yield cluster.scheduler_address
-
-
-@pytest.fixture
-def scans(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "scans").mkdir()
-    for seed in range(3):
-        values = np.random.default_rng(seed).integers(0, 256, (9, 8, 3), np.uint8)
-        Image.fromarray(values).save(tmp_path / "scans" / f"{seed}.png")
-    return tmp_path
 
 
 def test_the_same_as_here(run_cli, scans, address):

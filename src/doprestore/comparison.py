@@ -47,7 +47,8 @@ def score(
 ) -> Score:
     """Restore ``damaged`` (C, H, W) by "ours" or a name of :data:`METHODS`, and compare with ``clean``.
 
-    ``steps`` are those of each tile, where there are several. ``callback`` makes the methods that fit a network report as they go, and costs them a little time.
+    ``steps`` are those of each tile, where there are several. ``callback`` makes the methods that fit a network report
+    as they go, and costs them a little time.
     """
     curve: list[tuple[int, float]] = []
 

@@ -2,7 +2,7 @@
 
 Each step, with r = φ(θ) + s − y and s = g∘g − h∘h, makes
 
-    θ ← θ − τ ∇θ mean(r²)          (SGD in the paper preset, Adam in the fast one)
+    θ ← θ − τ ∇θ mean(r²)          (SGD in the paper preset, optimizer.py in the fast one)
     g ← g − c r∘g,   h ← h + c r∘h
 
 The published code gives SGD on the *mean* of r² the rates 1 (θ) and 500 (g, h); that is eq. (10)

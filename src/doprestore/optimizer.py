@@ -1,7 +1,6 @@
 """How θ moves in the fast preset: orthogonalised momentum for the convolutions, Adam for the rest.
 
-On this network orthogonalised steps fit a picture to a given accuracy in about a third of the
-steps that Adam takes (README, departures). References:
+Orthogonalised steps fit a picture in fewer steps than Adam's. References:
   Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024
   (https://kellerjordan.github.io/posts/muon), Newton-Schulz coefficients included;
   Kingma, Ba, "Adam", ICLR 2015.

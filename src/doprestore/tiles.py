@@ -201,7 +201,8 @@ class _Run:
             else:
                 self._sums.add(result, part, weight)
                 self.done.add(index)
-                self._states.pop(index, None)
+                for states in (self._states, self._saved):
+                    states.pop(index, None)
 
     def result(self) -> ImageResult:
         """The tiles put together."""

@@ -5,12 +5,13 @@
     python tests/benchmarks/restoration.py --pictures F16 cat --kinds salt-pepper random --amounts 0.5 \
         --sizes 256 --methods ours known-mask -o mine.jsonl
 
-Every result is appended to the -o file as soon as it is there; a rerun skips those and goes on, and the
-table is printed from the file at the end (--table prints it without running anything). A result counts as
-the same only for the same picture, size, damage, method and settings; --fresh-ours repeats "ours" after a change
-of the code. prec and recall score the found outliers, steps and s (seconds, start to end) are of "ours". Pictures: the paper's four (from $DOPRESTORE_DATA or ../shared/data, left out where absent) and the
-four of sample_images. A size is that of the centre crop, 0 the whole picture; pictures smaller than it are left out.
---resample shrinks or enlarges the whole square centre to the size instead of cropping.
+Every result is appended to the -o file as soon as it is there; a rerun skips those and goes on, and the table is
+printed from the file at the end (--table prints it without running anything). A result counts as the same only for
+the same picture, size, damage, method and settings; --fresh-ours repeats "ours" after a change of the code. prec and
+recall score the found outliers, steps and s (seconds, start to end) are of "ours". Pictures: the paper's four (from
+$DOPRESTORE_DATA or ../shared/data, left out where absent) and the four of sample_images. A size is that of the centre
+crop, 0 the whole picture; pictures smaller than it are left out. --resample shrinks or enlarges the whole square
+centre to the size instead of cropping.
 """
 
 from __future__ import annotations
@@ -32,11 +33,10 @@ from doprestore.comparison import OURS, score
 from doprestore.corruption import corrupt
 from doprestore.io.images import read_picture
 from doprestore.metrics import psnr
+from doprestore.reproduce.pictures import PAPER, SAMPLES
 from doprestore.settings import PRESETS, image_settings
 
 ROOT = Path(__file__).resolve().parents[2]
-PAPER = ("F16", "Peppers", "Baboon", "kodim03")
-SAMPLES = ("cat", "astronaut", "coffee", "camera")
 AMOUNTS = {
     "salt-pepper": (0.1, 0.3, 0.5, 0.7),
     "salt-pepper-pixel": (0.1, 0.3, 0.5, 0.7),
