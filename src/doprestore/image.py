@@ -53,11 +53,11 @@ class ImageRecovery:
         self.device = choose_device(settings.device)
         self.padding = Padding(picture.shape[1], picture.shape[2])
         self.y = self.padding.pad(picture.to(self.device, torch.float32))
-        self.unknown = None if mask is None else checked_mask(mask, picture).to(self.device)
         # A, as a factor; the fast preset's commit will need one in any case.
         self.sampling = None if settings.is_paper else torch.ones_like(self.y)
         if mask is not None:
-            self.sampling = self.padding.pad(~self.unknown).float()
+            self.sampling = self.padding.pad(~checked_mask(mask, picture).to(self.device)).float()
+        self._known = 1.0 if mask is None else float(self.sampling.mean())  # the share of values that A keeps
         self.clock = Clock(settings, *self.padding.padded)
         self.step_number = 0
 
@@ -142,8 +142,12 @@ class ImageRecovery:
             share = nn.functional.avg_pool2d(left[None], size, stride=1, padding=REACH, count_include_pad=False)[0]
             left = torch.where(share < LEAST_TRUSTED, self.sampling, left)
         self.sampling.copy_(left)
+        self._tell_clock()
         self.outliers.restart_()
         self._restart_network()  # the average goes on: a run that is stopped soon still has the search's picture
+
+    def _tell_clock(self) -> None:
+        self.clock.found = 1 - float(self.sampling.mean()) / self._known
 
     def step(self) -> None:
         """One step of eq. (10). Nothing in it waits for the device."""
@@ -206,6 +210,7 @@ class ImageRecovery:
             self.z.copy_(state["z"])
             if self.sampling is not None:
                 self.sampling.copy_(state["sampling"])
+                self._tell_clock()
             self.random.set_state(state["random"])
             self.outliers.load_state_dict(state["outliers"])
             self.average.copy_(state["average"])

@@ -6,15 +6,17 @@ import math
 
 from doprestore.settings import REFERENCE_ALPHA, REFERENCE_SIDE, ImageSettings
 
-FAST_CLOCK = 100.0  # how many published steps of g and h the first step of a search makes
+FAST_CLOCK = 67.0  # how many published steps of g and h the first step of a search makes
 # In a search the clock runs down as c / (1 + Q/CLOCK_FADE), Q being the sum of c over its steps so far, and
 # stops at SEARCH: there a value off by ln(2e9)/(2·SEARCH) = 0.18 throughout has become an outlier.
 CLOCK_FADE = 47.0
 SEARCH = 60.0
 SEARCHES = 2
 SEARCH_SHARE = 0.5  # of the steps, at most, for all searches together
-HURRY = 3.0  # at most so much faster to keep to that share
-RISE = 1.6  # the last fit's clock rises from zero to so many times the rate a search begins with
+HURRY = 4.5  # at most so much faster to keep to that share
+# The last fit's clock rises from zero to so many times the rate a search begins with: the more outliers there are, the
+# likelier it is that a value which the fit has trouble with is one.
+RISE, RISE_BY_SHARE = 1.4, 2.0
 LATE = 400.0  # and comes to this sum at most
 
 
@@ -30,11 +32,14 @@ class Clock:
     searches before have found, in the same flow but steps FAST_CLOCK times as large; more, up to HURRY times, where
     the searches would take more than SEARCH_SHARE of the steps. What it is then left with it fits once more, the
     clock rising from zero: at first θ knows no detail yet, at last it would learn what the searches have missed.
+
+    found: the share of the values that the searches have called outliers, to be set when they have.
     """
 
     def __init__(self, settings: ImageSettings, height: int, width: int):
         self._settings = settings
         self._share = settings.alpha / REFERENCE_ALPHA
+        self.found = 0.0
         published = 4 * REFERENCE_ALPHA / (3 * REFERENCE_SIDE * math.sqrt(height * width))
         if settings.is_paper:
             self._base = published
@@ -58,7 +63,8 @@ class Clock:
         if late < 0:
             return self._share * self._base / (1 + self._base * (step % self.search_steps) / CLOCK_FADE)
         steps = self._settings.steps - SEARCHES * self.search_steps
-        return self._share * min(RISE * self._base * late / steps, 2 * LATE * late / steps**2)
+        rise = RISE + RISE_BY_SHARE * self.found
+        return self._share * min(rise * self._base * late / steps, 2 * LATE * late / steps**2)
 
 
 class StoppedClock:
