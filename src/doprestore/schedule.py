@@ -6,14 +6,14 @@ import math
 
 from doprestore.settings import REFERENCE_ALPHA, REFERENCE_SIDE, ImageSettings
 
-FAST_CLOCK = 67.0  # how many published steps of g and h the first step of a search makes
+FAST_CLOCK = 82.0  # how many published steps of g and h the first step of a search makes
 # In a search the clock runs down as c / (1 + Q/CLOCK_FADE), Q being the sum of c over its steps so far, and
 # stops at SEARCH: there a value off by ln(2e9)/(2·SEARCH) = 0.18 throughout has become an outlier.
 CLOCK_FADE = 47.0
 SEARCH = 60.0
 SEARCHES = 2
 SEARCH_SHARE = 0.5  # of the steps, at most, for all searches together
-HURRY = 4.5  # at most so much faster to keep to that share
+HURRY = 3.7  # at most so much faster to keep to that share
 # The last fit's clock rises from zero to so many times the rate a search begins with: the more outliers there are, the
 # likelier it is that a value which the fit has trouble with is one.
 RISE, RISE_BY_SHARE = 1.4, 2.0
