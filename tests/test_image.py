@@ -78,6 +78,10 @@ def test_the_clock_of_the_fast_preset(side, steps):
     assert rates[ends[0] : ends[1]] == search and search == sorted(search, reverse=True)
     assert sum(search) == pytest.approx(SEARCH, rel=0.05)
     assert late[0] == 0 and late == sorted(late) and sum(late) <= LATE
+    clock.found = 0.7
+    many = [clock.rate(step) for step in range(steps)]
+    assert many[: ends[-1]] == rates[: ends[-1]] and sum(many[ends[-1] :]) <= LATE
+    assert sum(many) > sum(rates) or sum(late) == pytest.approx(LATE, rel=0.01)
     double = Clock(image_settings(steps=steps, alpha=1000), side, side)
     assert [double.rate(step) for step in range(steps)] == pytest.approx([2 * rate for rate in rates])
 
@@ -211,3 +215,16 @@ def test_a_second_search_leaves_every_neighbourhood_something_to_go_by():
         recovery._commit()
         assert (recovery.sampling[:, 26:38, 26:38] == left).all()
         assert (recovery.sampling[:, 5, 5] == 0).all() and (recovery.sampling[:, 50:, 50:] == 1).all()
+
+
+def test_the_share_of_outliers_that_the_clock_knows_is_that_of_the_known_values():
+    mask = torch.zeros(64, 64, dtype=torch.bool)
+    mask[:32] = True
+    recovery = ImageRecovery(picture(), tiny(steps=20), mask)
+    recovery.average.copy_(recovery.y)  # so that any s at all counts as an outlier
+    recovery.outliers.q[:, ::2, ::2] = 8.0
+    recovery._commit()
+    assert recovery.clock.found == pytest.approx(0.25)
+    resumed = ImageRecovery(picture(), tiny(steps=20), mask)
+    resumed.load_state_dict(recovery.state_dict())
+    assert resumed.clock.found == recovery.clock.found
