@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from doprestore.settings import REFERENCE_ALPHA, REFERENCE_SIDE, ImageSettings
+from doprestore.settings import PRESETS, REFERENCE_ALPHA, REFERENCE_SIDE, ImageSettings
 
 FAST_CLOCK = 82.0  # how many published steps of g and h the first step of a search makes
 # In a search the clock runs down as c / (1 + Q/CLOCK_FADE), Q being the sum of c over its steps so far, and
@@ -17,7 +17,7 @@ HURRY = 3.7  # at most so much faster to keep to that share
 # The last fit's clock rises from zero to so many times the rate a search begins with: the more outliers there are, the
 # likelier it is that a value which the fit has trouble with is one.
 RISE, RISE_BY_SHARE = 1.4, 2.0
-LATE = 400.0  # and comes to this sum at most
+LATE = 400.0  # and comes to this sum at most, in longer runs than usual to more, or θ would overtake it
 
 
 class Clock:
@@ -64,7 +64,8 @@ class Clock:
             return self._share * self._base / (1 + self._base * (step % self.search_steps) / CLOCK_FADE)
         steps = self._settings.steps - SEARCHES * self.search_steps
         rise = RISE + RISE_BY_SHARE * self.found
-        return self._share * min(rise * self._base * late / steps, 2 * LATE * late / steps**2)
+        most = LATE * max(1.0, self._settings.steps / PRESETS["fast"].steps)
+        return self._share * min(rise * self._base * late / steps, 2 * most * late / steps**2)
 
 
 class StoppedClock:
