@@ -137,7 +137,8 @@ class ImageRecovery:
         """
         left = self.sampling * ~self._absorbed()
         if self.step_number > self.clock.search_steps:
-            # A second search must not strip a neighbourhood of what it is to be rebuilt from.
+            # A second search must not strip a neighbourhood of what it is to be rebuilt from. (The first may: what
+            # it would spare, the second network gets wrong again, and by then it is too late.)
             size = 2 * REACH + 1
             share = nn.functional.avg_pool2d(left[None], size, stride=1, padding=REACH, count_include_pad=False)[0]
             left = torch.where(share < LEAST_TRUSTED, self.sampling, left)
@@ -147,6 +148,7 @@ class ImageRecovery:
         self._restart_network()  # the average goes on: a run that is stopped soon still has the search's picture
 
     def _tell_clock(self) -> None:
+        """Its last rates follow the share of the known values that are committed."""
         self.clock.found = 1 - float(self.sampling.mean()) / self._known
 
     def step(self) -> None:

@@ -1,6 +1,6 @@
 """How θ moves in the fast preset: orthogonalised momentum for the convolutions, Adam for the rest.
 
-Orthogonalised steps fit a picture in fewer steps than Adam's. References:
+References:
   Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024
   (https://kellerjordan.github.io/posts/muon), Newton-Schulz coefficients included;
   Kingma, Ba, "Adam", ICLR 2015.

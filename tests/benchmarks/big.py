@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -55,12 +56,8 @@ def main() -> None:
         start = time.time()
         command = [sys.executable, "-m", "doprestore", "image", str(damaged), str(restored), *more]
         process = subprocess.Popen([*command, "--checkpoint", str(options.folder / "run.ckpt"), "--resume"])
-        while True:
-            try:
-                code = process.wait()
-                break
-            except KeyboardInterrupt:
-                continue  # it has had the signal too, and saves
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command has it, too, and saves
+        code = process.wait()
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         with runs.open("a") as file:
             file.write(json.dumps({"code": code, "hours": (time.time() - start) / 3600, "gb": usage.ru_maxrss / 1e6,

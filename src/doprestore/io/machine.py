@@ -37,7 +37,7 @@ def free_memory() -> int | None:
 def freed_memory_kept() -> Iterator[None]:
     """While this lasts, memory that is freed stays with the process, which soon asks for as much again.
 
-    glibc gives large blocks back, and every page of the next ones costs an interrupt: a tenth to a sixth of the time
+    glibc gives large blocks back, and every page of the next ones costs an interrupt: up to a seventh of the time
     of a step on a CPU. Does nothing where the C library is another one.
     """
     library = ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
