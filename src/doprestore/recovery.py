@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from doprestore.errors import InputError, NumericalError
-from doprestore.image import ImageRecovery
 from doprestore.metrics import psnr
+from doprestore.repeated import RepeatedRecovery
 from doprestore.settings import ImageSettings
 
 
@@ -68,15 +68,15 @@ def recover_image(
 ) -> ImageResult:
     """Run the recovery of a (C, H, W) picture in [0, 1] and return the result.
 
-    mask: True where a value is known to be bad, see :class:`ImageRecovery`.
+    mask: True where a value is known to be bad, see :class:`doprestore.image.ImageRecovery`.
     clean: the undamaged picture, for the PSNR in the reports alone; it never influences the result.
     callback: called with a :class:`Progress` every ``report_every`` steps (default: about 200 reports) and at the end.
-    should_stop: asked after every step; True ends the run with what there is.
+    should_stop: asked after every step; True ends the recovery with what there is.
     keep: called after every step with a function that returns the state of the run; a later call with ``resume``
         that state goes on from there.
     Raises :class:`InputError`, :class:`UsageError`, and :class:`NumericalError` when the loss is not finite.
     """
-    recovery = ImageRecovery(picture, settings, mask)
+    recovery = RepeatedRecovery(picture, settings, mask)
     if clean is not None:
         if clean.shape != picture.shape:
             raise InputError(f"the clean picture has shape {tuple(clean.shape)}, the damaged one {tuple(picture.shape)}")
