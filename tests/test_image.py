@@ -13,7 +13,7 @@ from doprestore.errors import InputError, NumericalError, UsageError
 from doprestore.image import INPUT_NOISE, ImageRecovery
 from doprestore.metrics import psnr
 from doprestore.recovery import recover_image
-from doprestore.schedule import LATE, SEARCH, SEARCHES, Clock
+from doprestore.schedule import LATE, SEARCH, SEARCHES, Clock, light_pace
 from doprestore.settings import image_settings
 
 
@@ -58,7 +58,7 @@ def test_the_clock_of_the_paper_is_the_published_one_at_512_and_follows_the_side
 
     def rate(settings, height, width):
         clock = Clock(settings, height, width)
-        assert clock.rate(0) == clock.rate(1000) and not any(clock.commits(step) for step in range(1000))
+        assert clock.rate(0) == clock.rate(1000) and not any(clock.ends_search(step) for step in range(1000))
         return clock.rate(0)
 
     assert rate(paper, 512, 512) == pytest.approx(4 * 500 / (3 * 512 * 512))
@@ -72,7 +72,7 @@ def test_the_clock_of_the_paper_is_the_published_one_at_512_and_follows_the_side
 def test_the_clock_of_the_fast_preset(side, steps):
     clock = Clock(image_settings(steps=steps), side, side)
     rates = [clock.rate(step) for step in range(steps)]
-    ends = [step for step in range(steps + 1) if clock.commits(step)]
+    ends = [step for step in range(steps + 1) if clock.ends_search(step)]
     assert len(ends) == SEARCHES and ends[-1] <= steps // 2
     search, late = rates[: ends[0]], rates[ends[-1] :]
     assert rates[ends[0] : ends[1]] == search and search == sorted(search, reverse=True)
@@ -83,6 +83,9 @@ def test_the_clock_of_the_fast_preset(side, steps):
     many = [clock.rate(step) for step in range(steps)]
     assert many[: ends[-1]] == rates[: ends[-1]] and sum(many[ends[-1] :]) <= most
     assert sum(many) > sum(rates) or sum(late) == pytest.approx(most, rel=0.01)
+    clock.pace = 0.7
+    paced = [clock.rate(step) for step in range(steps)]
+    assert paced == pytest.approx(search + [0.7 * rate for rate in many[ends[0] :]])
     double = Clock(image_settings(steps=steps, alpha=1000), side, side)
     assert [double.rate(step) for step in range(steps)] == pytest.approx([2 * rate for rate in rates])
 
@@ -101,8 +104,8 @@ def test_a_seed_fixes_the_result_and_the_clean_picture_does_not_touch_it(preset,
     assert not torch.equal(first.network, other.network)
 
 
-def test_the_fit_after_the_commit_starts_like_a_new_one_but_for_its_numbers():
-    """The commit restarts the network in place; a network and optimisers made anew would go the same way."""
+def test_what_follows_a_search_starts_like_a_new_fit_but_for_its_numbers():
+    """The end of a search restarts the network in place; a network and optimisers made anew would go the same way."""
     recovery = ImageRecovery(picture(), tiny(steps=20))
     for _ in range(recovery.clock.search_steps):
         recovery.step()
@@ -111,6 +114,7 @@ def test_the_fit_after_the_commit_starts_like_a_new_one_but_for_its_numbers():
     anew.network.load_state_dict(start)
     for name in ("z", "sampling", "average"):
         getattr(anew, name).copy_(getattr(recovery, name))
+    anew.clock.pace = recovery.clock.pace
     anew.step_number = recovery.step_number
     for _ in range(3):
         recovery.step()
@@ -213,19 +217,50 @@ def test_a_second_search_leaves_every_neighbourhood_something_to_go_by():
         recovery.outliers.q[:, 20:44, 20:44] = 8.0  # a solid block
         recovery.outliers.q[:, 5, 5] = 8.0  # and a single value
         recovery.step_number = search * recovery.clock.search_steps
-        recovery._commit()
+        recovery._end_search()
         assert (recovery.sampling[:, 26:38, 26:38] == left).all()
         assert (recovery.sampling[:, 5, 5] == 0).all() and (recovery.sampling[:, 50:, 50:] == 1).all()
 
 
-def test_the_share_of_outliers_that_the_clock_knows_is_that_of_the_known_values():
-    mask = torch.zeros(64, 64, dtype=torch.bool)
-    mask[:32] = True
+def searched(value_wrong, mask=None):
+    """A recovery at the end of its first search, which has found out the values of that index."""
     recovery = ImageRecovery(picture(), tiny(steps=20), mask)
     recovery.average.copy_(recovery.y)  # so that any s at all counts as an outlier
-    recovery.outliers.q[:, ::2, ::2] = 8.0
-    recovery._commit()
+    recovery.outliers.q[value_wrong] = 8.0
+    recovery.step_number = recovery.clock.search_steps
+    recovery._end_search()
+    return recovery
+
+
+@pytest.mark.parametrize(
+    ("wrong", "committed"),
+    [
+        ((slice(None), slice(None, None, 4), slice(None, None, 4)), False),  # few, each by itself
+        ((slice(None), slice(None, None, 8)), True),  # lines
+        ((slice(None), slice(None, None, 2)), True),  # many
+    ],
+)
+def test_few_outliers_that_stand_alone_are_searched_again_at_a_slower_pace(wrong, committed):
+    recovery = searched(wrong)
+    share = 1 - float(recovery.sampling.mean())
+    assert (recovery.outliers.q == 0).all()
+    if committed:
+        assert (recovery.sampling[wrong] == 0).all() and recovery.clock.found == pytest.approx(share)
+        assert recovery.clock.pace == 1
+    else:
+        assert share == 0 and recovery.clock.pace == pytest.approx(light_pace(1 / 16)) and recovery.clock.pace < 1
+        resumed = ImageRecovery(picture(), tiny(steps=20))
+        resumed.load_state_dict(recovery.state_dict())
+        assert resumed.clock.pace == recovery.clock.pace
+
+
+def test_the_shares_of_outliers_that_the_clock_knows_are_those_of_the_known_values():
+    mask = torch.zeros(64, 64, dtype=torch.bool)
+    mask[:32] = True
+    recovery = searched((slice(None), slice(None, None, 4)), mask)
     assert recovery.clock.found == pytest.approx(0.25)
     resumed = ImageRecovery(picture(), tiny(steps=20), mask)
     resumed.load_state_dict(recovery.state_dict())
     assert resumed.clock.found == recovery.clock.found
+    few = (torch.rand((3, 64, 64), generator=torch.Generator().manual_seed(0)) < 0.1) & ~mask
+    assert searched(few, mask).clock.pace == pytest.approx(light_pace(float(few[:, 32:].float().mean())))

@@ -8,18 +8,20 @@ import pytest
 import torch
 
 from doprestore import repeated
+from doprestore.corruption import corrupt
 from doprestore.errors import InputError
 from doprestore.image import ImageRecovery
 from doprestore.recovery import recover_image
 from doprestore.repeated import RepeatedRecovery, number_of_runs
 from doprestore.settings import image_settings
 
-SETTINGS = image_settings(steps=26, width=4, device="cpu", precision="float32")
+SETTINGS = image_settings(steps=26, width=4, alpha=5000, device="cpu", precision="float32")
 
 
 @pytest.fixture
 def y() -> torch.Tensor:
-    return torch.rand((3, 40, 64), generator=torch.Generator().manual_seed(0))
+    clean = torch.rand((3, 40, 64), generator=torch.Generator().manual_seed(0))
+    return corrupt(clean, "salt-pepper", 0.5, 0).picture
 
 
 @pytest.fixture

@@ -23,8 +23,9 @@ from doprestore.graphs import Replayed
 from doprestore.optimizer import Muon
 from doprestore.outliers import MirrorOutliers, OutlierPair
 from doprestore.padding import Padding
-from doprestore.schedule import Clock
+from doprestore.schedule import HEAVY, Clock, light_pace
 from doprestore.settings import ImageSettings
+from doprestore.strokes import stand_together
 from doprestore.unet import INPUT_CHANNELS, UNet
 
 INPUT_AMPLITUDE = 0.1  # the network's fixed input is uniform in [0, 0.1]
@@ -129,21 +130,31 @@ class ImageRecovery:
                 for value in state.values():
                     value.zero_()
 
-    def _commit(self) -> None:
-        """End the search: what s explains is an outlier for good, and θ starts afresh on all the rest.
+    def _end_search(self) -> None:
+        """Call what s explains outliers for good, if it is time, and start θ afresh on all the rest.
 
-        While the search goes on, θ fits some of the corruption before s has taken it over, and nothing makes
+        While a search goes on, θ fits some of the corruption before s has taken it over, and nothing makes
         it forget. From here on the committed values no longer enter the residual: the limit of an infinite rate.
+        The first search is quick, and takes details for outliers. Where there are few outliers, and each by itself,
+        a network that is given time learns the details and hardly any of these; so nothing is committed, and all is
+        searched again at a slower pace.
         """
-        left = self.sampling * ~self._absorbed()
-        if self.step_number > self.clock.search_steps:
-            # A second search must not strip a neighbourhood of what it is to be rebuilt from. (The first may: what
-            # it would spare, the second network gets wrong again, and by then it is too late.)
-            size = 2 * REACH + 1
-            share = nn.functional.avg_pool2d(left[None], size, stride=1, padding=REACH, count_include_pad=False)[0]
-            left = torch.where(share < LEAST_TRUSTED, self.sampling, left)
-        self.sampling.copy_(left)
-        self._tell_clock()
+        first = self.step_number == self.clock.search_steps
+        absorbed = self._absorbed() & (self.sampling > 0)
+        share = float(absorbed.float().mean()) / self._known
+        strength = (self.y - self.average).abs()
+        if first and share < HEAVY and not stand_together(absorbed, strength, self._known):
+            self.clock.pace = light_pace(share)
+        else:
+            left = self.sampling * ~absorbed
+            if not first:
+                # It must not strip a neighbourhood of what it is to be rebuilt from. (The first may: what
+                # it would spare, the second network gets wrong again, and by then it is too late.)
+                size = 2 * REACH + 1
+                share = nn.functional.avg_pool2d(left[None], size, stride=1, padding=REACH, count_include_pad=False)[0]
+                left = torch.where(share < LEAST_TRUSTED, self.sampling, left)
+            self.sampling.copy_(left)
+            self._tell_clock()
         self.outliers.restart_()
         self._restart_network()  # the average goes on: a run that is stopped soon still has the search's picture
 
@@ -160,8 +171,8 @@ class ImageRecovery:
         self._weight_now.fill_(1 - min(self.settings.average, 1 - 1 / (self.step_number + 1)))
         self._update(self._compute)
         self.step_number += 1
-        if self.clock.commits(self.step_number):
-            self._commit()
+        if self.clock.ends_search(self.step_number):
+            self._end_search()
 
     def _compute(self) -> None:
         """What a step computes on the device; a CUDA graph of it must go for every step, see :class:`Replayed`."""
@@ -194,6 +205,7 @@ class ImageRecovery:
             "z": self.z,
             "outliers": self.outliers.state_dict(),
             "sampling": self.sampling,
+            "pace": self.clock.pace,
             "average": self.average,
             "loss": self.loss,
             "random": self.random.get_state(),
@@ -213,6 +225,7 @@ class ImageRecovery:
             if self.sampling is not None:
                 self.sampling.copy_(state["sampling"])
                 self._tell_clock()
+            self.clock.pace = float(state["pace"])
             self.random.set_state(state["random"])
             self.outliers.load_state_dict(state["outliers"])
             self.average.copy_(state["average"])

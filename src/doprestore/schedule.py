@@ -19,6 +19,11 @@ HURRY = 3.7  # at most so much faster to keep to that share
 RISE, RISE_BY_SHARE = 1.4, 2.0
 LATE = 400.0  # and comes to this sum at most, in longer runs than usual to more, or θ would overtake it
 
+# Where the first search has found less than HEAVY of the values, and these do not stand together, what comes after it
+# runs at this pace, by the share that it has found: the fewer the outliers, the longer the details may take.
+HEAVY = 0.42
+PACE, PACE_BY_SHARE = 0.6, 0.8
+
 
 class Clock:
     """The rate of g and h at every step, and the steps at which a search for outliers ends.
@@ -34,12 +39,14 @@ class Clock:
     clock rising from zero: at first θ knows no detail yet, at last it would learn what the searches have missed.
 
     found: the share of the values that the searches have called outliers, to be set when they have.
+    pace: what comes after the first search runs at this pace, see :func:`light_pace`.
     """
 
     def __init__(self, settings: ImageSettings, height: int, width: int):
         self._settings = settings
         self._share = settings.alpha / REFERENCE_ALPHA
         self.found = 0.0
+        self.pace = 1.0
         published = 4 * REFERENCE_ALPHA / (3 * REFERENCE_SIDE * math.sqrt(height * width))
         if settings.is_paper:
             self._base = published
@@ -51,7 +58,7 @@ class Clock:
         self._base = natural * min(max(1.0, length / (longest * natural)), HURRY)
         self.search_steps = max(1, min(round(length / self._base), round(longest)))
 
-    def commits(self, step: int) -> bool:
+    def ends_search(self, step: int) -> bool:
         """Whether a search ends when ``step`` steps have been made."""
         return 0 < step <= SEARCHES * self.search_steps and step % self.search_steps == 0
 
@@ -61,17 +68,23 @@ class Clock:
             return self._base * self._share
         late = step - SEARCHES * self.search_steps
         if late < 0:
-            return self._share * self._base / (1 + self._base * (step % self.search_steps) / CLOCK_FADE)
+            pace = 1.0 if step < self.search_steps else self.pace
+            return pace * self._share * self._base / (1 + self._base * (step % self.search_steps) / CLOCK_FADE)
         steps = self._settings.steps - SEARCHES * self.search_steps
         rise = RISE + RISE_BY_SHARE * self.found
         most = LATE * max(1.0, self._settings.steps / PRESETS["fast"].steps)
-        return self._share * min(rise * self._base * late / steps, 2 * most * late / steps**2)
+        return self.pace * self._share * min(rise * self._base * late / steps, 2 * most * late / steps**2)
+
+
+def light_pace(share: float) -> float:
+    """The pace for a picture in which a search has found this share of outliers, each by itself."""
+    return PACE + PACE_BY_SHARE * share
 
 
 class StoppedClock:
     """For fits without outliers: g and h never leave their start, s = 0, and there is nothing to search for."""
 
-    def commits(self, step: int) -> bool:
+    def ends_search(self, step: int) -> bool:
         return False
 
     def rate(self, step: int) -> float:
