@@ -85,7 +85,7 @@ def test_the_clock_of_the_fast_preset(side, steps):
     assert sum(many) > sum(rates) or sum(late) == pytest.approx(most, rel=0.01)
     clock.pace = 0.7
     paced = [clock.rate(step) for step in range(steps)]
-    assert paced == pytest.approx(search + [0.7 * rate for rate in many[ends[0] :]])
+    assert paced == pytest.approx(search + [0.7 * rate for rate in search] + many[ends[1] :])
     double = Clock(image_settings(steps=steps, alpha=1000), side, side)
     assert [double.rate(step) for step in range(steps)] == pytest.approx([2 * rate for rate in rates])
 

@@ -19,10 +19,10 @@ HURRY = 3.7  # at most so much faster to keep to that share
 RISE, RISE_BY_SHARE = 1.4, 2.0
 LATE = 400.0  # and comes to this sum at most, in longer runs than usual to more, or θ would overtake it
 
-# Where the first search has found less than HEAVY of the values, and these do not stand together, what comes after it
-# runs at this pace, by the share that it has found: the fewer the outliers, the longer the details may take.
+# Where the first search has found less than HEAVY of the values, and these do not stand together, the second goes at
+# this pace, by the share that the first has found: the fewer the outliers, the longer the details may take.
 HEAVY = 0.42
-PACE, PACE_BY_SHARE = 0.6, 0.8
+PACE, PACE_BY_SHARE = 0.6, 1.0
 
 
 class Clock:
@@ -39,7 +39,7 @@ class Clock:
     clock rising from zero: at first θ knows no detail yet, at last it would learn what the searches have missed.
 
     found: the share of the values that the searches have called outliers, to be set when they have.
-    pace: what comes after the first search runs at this pace, see :func:`light_pace`.
+    pace: that of the second search, see :func:`light_pace`.
     """
 
     def __init__(self, settings: ImageSettings, height: int, width: int):
@@ -73,12 +73,12 @@ class Clock:
         steps = self._settings.steps - SEARCHES * self.search_steps
         rise = RISE + RISE_BY_SHARE * self.found
         most = LATE * max(1.0, self._settings.steps / PRESETS["fast"].steps)
-        return self.pace * self._share * min(rise * self._base * late / steps, 2 * most * late / steps**2)
+        return self._share * min(rise * self._base * late / steps, 2 * most * late / steps**2)
 
 
 def light_pace(share: float) -> float:
-    """The pace for a picture in which a search has found this share of outliers, each by itself."""
-    return PACE + PACE_BY_SHARE * share
+    """The pace of a second search where the first has found this share of outliers, each by itself."""
+    return min(1.0, PACE + PACE_BY_SHARE * share)
 
 
 class StoppedClock:
