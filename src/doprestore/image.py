@@ -151,8 +151,8 @@ class ImageRecovery:
                 # It must not strip a neighbourhood of what it is to be rebuilt from. (The first may: what
                 # it would spare, the second network gets wrong again, and by then it is too late.)
                 size = 2 * REACH + 1
-                share = nn.functional.avg_pool2d(left[None], size, stride=1, padding=REACH, count_include_pad=False)[0]
-                left = torch.where(share < LEAST_TRUSTED, self.sampling, left)
+                trusted = nn.functional.avg_pool2d(left[None], size, 1, padding=REACH, count_include_pad=False)[0]
+                left = torch.where(trusted < LEAST_TRUSTED, self.sampling, left)
             self.sampling.copy_(left)
             self._tell_clock()
         self.outliers.restart_()
