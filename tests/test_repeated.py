@@ -89,19 +89,19 @@ def test_every_run_knows_the_mask(y, three):
 @pytest.mark.parametrize("stop", [3, 8, 9, 17, 25, 26])
 def test_resumed_runs_end_bit_identical(y, three, stop):
     saved = []
-    whole = recover_image(y, SETTINGS, keep=lambda state: saved.append(copy.deepcopy(state())) if len(saved) < stop else None)
-    resumed = recover_image(y, SETTINGS, resume=saved[-1])
+    whole = recover_image(y, SETTINGS, keep=lambda state: saved.append(copy.deepcopy(state())))
+    resumed = recover_image(y, SETTINGS, resume=saved[stop - 1])
     assert resumed.steps == whole.steps == 26
     for name in ("restored", "network", "outliers", "found"):
         assert torch.equal(getattr(whole, name), getattr(resumed, name)), name
 
 
-def test_a_state_with_other_runs_is_refused(y, three, monkeypatch):
+def test_a_state_with_other_runs_is_refused(y, three):
     recovery = RepeatedRecovery(y, SETTINGS)
     for _ in range(12):
         recovery.step()
     state = recovery.state_dict()
-    for wrong in ({"ended": []}, {"step_number": 27}, {"step_number": 7}, {"ended": [{"network": y}]}):
+    for wrong in ({"ended": []}, {"step_number": 27}, {"step_number": 7}, {"ended": [{"network_output": y}]}):
         with pytest.raises(InputError, match="does not fit"):
             RepeatedRecovery(y, SETTINGS).load_state_dict(state | wrong)
     with pytest.raises(InputError, match="does not fit"):

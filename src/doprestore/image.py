@@ -139,31 +139,44 @@ class ImageRecovery:
         a network that is given time learns the details and hardly any of these; so nothing is committed, and all is
         searched again at a slower pace.
         """
-        first = self.step_number == self.clock.search_steps
         absorbed = self._absorbed() & (self.sampling > 0)
-        share = float(absorbed.float().mean()) / self._known
-        strength = (self.y - self.average).abs()
-        if first and share < HEAVY and not stand_together(absorbed, strength, self._known):
-            self.clock.pace = light_pace(share)
+        first = self.step_number == self.clock.search_steps
+        if first and self._stand_alone(absorbed):
+            self.clock.pace = light_pace(self._share(absorbed))
         else:
-            left = self.sampling * ~absorbed
-            if not first:
-                # It must not strip a neighbourhood of what it is to be rebuilt from. (The first may: what
-                # it would spare, the second network gets wrong again, and by then it is too late.)
-                size = 2 * REACH + 1
-                trusted = nn.functional.avg_pool2d(left[None], size, 1, padding=REACH, count_include_pad=False)[0]
-                left = torch.where(trusted < LEAST_TRUSTED, self.sampling, left)
-            self.sampling.copy_(left)
-            self._tell_clock()
+            self._commit(absorbed, spare=not first)
         self.outliers.restart_()
         self._restart_network()  # the average goes on: a run that is stopped soon still has the search's picture
 
+    def _stand_alone(self, absorbed: Tensor) -> bool:
+        """Whether these are few, and each by itself."""
+        strength = (self.y - self.average).abs()
+        return self._share(absorbed) < HEAVY and not stand_together(absorbed, strength, self._known)
+
+    def _share(self, values: Tensor) -> float:
+        """Their share of the known values."""
+        return float(values.float().mean()) / self._known
+
+    def _commit(self, absorbed: Tensor, spare: bool) -> None:
+        """From here on ``absorbed`` do not enter the residual; ``spare`` leaves every neighbourhood some of its values.
+
+        A second search must not strip one of what it is to be rebuilt from. (The first may: what it would spare, the
+        second network gets wrong again, and by then it is too late.)
+        """
+        left = self.sampling * ~absorbed
+        if spare:
+            size = 2 * REACH + 1
+            trusted = nn.functional.avg_pool2d(left[None], size, stride=1, padding=REACH, count_include_pad=False)[0]
+            left = torch.where(trusted < LEAST_TRUSTED, self.sampling, left)
+        self.sampling.copy_(left)
+        self._tell_clock()
+
     def _tell_clock(self) -> None:
         """Its last rates follow the share of the known values that are committed."""
-        self.clock.found = 1 - float(self.sampling.mean()) / self._known
+        self.clock.found = 1 - self._share(self.sampling)
 
     def step(self) -> None:
-        """One step of eq. (10). Nothing in it waits for the device."""
+        """One step of eq. (10). Only the end of a search waits for the device."""
         if self.noise is not None:
             self._fresh.normal_(generator=self.noise)
         self._rate_now.fill_(self.clock.rate(self.step_number))

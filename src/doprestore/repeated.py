@@ -19,10 +19,13 @@ from doprestore.settings import PRESETS, ImageSettings
 
 
 def number_of_runs(settings: ImageSettings, height: int, width: int) -> int:
-    """How many runs the steps are enough for: in the fast preset one for as many as its default has, on what is larger
-    than a usual tile for more of them, in proportion to the side; in the paper's preset always one."""
+    """How many runs the steps are enough for. In the fast preset a run takes as many as its default has, and on what is
+    larger than a usual tile more, in proportion to the side; the paper's preset is always one run."""
     usual = PRESETS["fast"].steps * max(1.0, math.sqrt(height * width) / USUAL_TILE)
     return 1 if settings.is_paper else max(1, int(settings.steps / usual))
+
+
+RESULTS = ("network_output", "corruption", "found_outliers")  # what a run leaves, by the names of the methods
 
 
 class RepeatedRecovery:
@@ -44,6 +47,7 @@ class RepeatedRecovery:
 
     def _begin(self, index: int) -> None:
         """Start the run of that number, from 0."""
+        self._run = None  # so that there are never two in memory
         self._first_step = self.settings.steps * index // self.runs
         steps = self.settings.steps * (index + 1) // self.runs - self._first_step
         seed = self.settings.seed
@@ -66,27 +70,23 @@ class RepeatedRecovery:
             self._begin(len(self._ended))
         self._run.step()
         if self._run.step_number == self._run.settings.steps:
-            self._ended.append(self._results_of_run())
-
-    def _results_of_run(self) -> dict[str, Tensor]:
-        run = self._run
-        return {"network": run.network_output().clone(), "s": run.corruption(), "found": run.found_outliers()}
+            self._ended.append({name: getattr(self._run, name)().clone() for name in RESULTS})
 
     def _results(self, name: str) -> Tensor:
         """(runs, C, H, W)"""
-        return torch.stack([results[name] for results in self._ended or [self._results_of_run()]])
+        return torch.stack([results[name] for results in self._ended] or [getattr(self._run, name)()])
 
     def network_output(self) -> Tensor:
         """φ(θ): (C, H, W)."""
-        return _median(self._results("network"))
+        return _median(self._results("network_output"))
 
     def corruption(self) -> Tensor:
         """s: (C, H, W), the estimated corruption."""
-        return _median(self._results("s"))
+        return _median(self._results("corruption"))
 
     def found_outliers(self) -> Tensor:
         """(C, H, W) bool: the values judged corrupted, those known to be bad among them."""
-        found = self._results("found")
+        found = self._results("found_outliers")
         return 2 * found.sum(dim=0) > len(found)
 
     def restored(self) -> Tensor:
@@ -103,7 +103,7 @@ class RepeatedRecovery:
         settings."""
         try:
             ended = [{name: values.to(self.device) for name, values in results.items()} for results in state["ended"]]
-            shapes = {values.shape for results in ended for values in (results["network"], results["s"], results["found"])}
+            shapes = {results[name].shape for results in ended for name in RESULTS}
             step = int(state["step_number"])
             if shapes - {self._y.shape} or not 0 <= step <= self.settings.steps:
                 raise ValueError
