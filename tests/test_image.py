@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import math
 import weakref
@@ -13,7 +14,7 @@ from doprestore.errors import InputError, NumericalError, UsageError
 from doprestore.image import INPUT_NOISE, ImageRecovery
 from doprestore.metrics import psnr
 from doprestore.recovery import recover_image
-from doprestore.schedule import LATE, SEARCH, SEARCHES, Clock, light_pace
+from doprestore.schedule import LATE, SEARCH, SEARCHES, Clock, last_noise, light_pace
 from doprestore.settings import image_settings
 
 
@@ -252,6 +253,32 @@ def test_few_outliers_that_stand_alone_are_searched_again_at_a_slower_pace(wrong
         resumed = ImageRecovery(picture(), tiny(steps=20))
         resumed.load_state_dict(recovery.state_dict())
         assert resumed.clock.pace == recovery.clock.pace
+
+
+def test_the_noise_of_the_last_fit_grows_with_what_is_unexplained_and_with_what_is_missing():
+    assert last_noise(0.0, 1.0) == last_noise(0.02, 0.5) == 0
+    assert last_noise(0.03, 0.5) == pytest.approx(0.3 * (0.06 - 0.045))
+    assert last_noise(0.03, 0.5) < last_noise(0.03, 0.4) < last_noise(0.04, 0.4) < INPUT_NOISE
+    assert last_noise(0.5, 0.5) == last_noise(0.0, 0.0) == INPUT_NOISE
+
+
+def test_what_the_last_search_leaves_unexplained_brakes_the_last_fit():
+    recovery = ImageRecovery(picture(), tiny(steps=20))
+    for search in (1, 2):
+        recovery.average.copy_(recovery.y - 0.05)
+        recovery.outliers.q[:, ::2] = 12.0  # half of the values have been found out, the others are off by 0.05
+        recovery.step_number = search * recovery.clock.search_steps
+        recovery._end_search()
+        assert recovery.input_noise == (0 if search == 1 else pytest.approx(last_noise(0.05, 0.5)))
+    state = copy.deepcopy(recovery.state_dict())
+    resumed, free = (ImageRecovery(picture(), tiny(steps=20)) for _ in range(2))
+    resumed.load_state_dict(state)
+    free.load_state_dict(state | {"input_noise": 0.0})
+    for _ in range(2):
+        for each in (recovery, resumed, free):
+            each.step()
+    assert torch.equal(resumed.average, recovery.average) and torch.equal(resumed.outliers.q, recovery.outliers.q)
+    assert not torch.equal(free.average, recovery.average)
 
 
 def test_the_shares_of_outliers_that_the_clock_knows_are_those_of_the_known_values():

@@ -23,13 +23,12 @@ from doprestore.graphs import Replayed
 from doprestore.optimizer import Muon
 from doprestore.outliers import MirrorOutliers, OutlierPair
 from doprestore.padding import Padding
-from doprestore.schedule import HEAVY, Clock, light_pace
+from doprestore.schedule import HEAVY, INPUT_NOISE, Clock, last_noise, light_pace
 from doprestore.settings import ImageSettings
 from doprestore.strokes import stand_together
 from doprestore.unet import INPUT_CHANNELS, UNet
 
 INPUT_AMPLITUDE = 0.1  # the network's fixed input is uniform in [0, 0.1]
-INPUT_NOISE = 1 / 30  # paper preset: standard deviation of the noise added to it at every step
 INITIAL_SCALE = 1e-5  # of g and h
 ADAM_SHARE = 0.3  # Adam's rate for norms, biases and the thin layers, against the rate of the rest
 REACH = 4  # a neighbourhood is a square of 9 values a side
@@ -71,12 +70,12 @@ class ImageRecovery:
         kind = torch.bfloat16 if bfloat16 and not settings.is_paper else torch.float32
         self.z = z.to(self.device, kind, memory_format=torch.channels_last)
         self.optimizers = self._optimizers()
+        self.input_noise = INPUT_NOISE if settings.is_paper else 0.0
+        self.noise = torch.Generator(self.device).manual_seed(settings.seed)
+        self._fresh = torch.empty_like(self.z)
         if settings.is_paper:
-            self.noise = torch.Generator(self.device).manual_seed(settings.seed)
-            self._fresh = torch.empty_like(self.z)
             self.outliers = OutlierPair.normal(self.y, INITIAL_SCALE, self.random)
         else:
-            self.noise = None
             self.outliers = MirrorOutliers.zeros(self.y, INITIAL_SCALE)
         self.average = torch.zeros_like(self.y)
         self.loss = torch.zeros((), device=self.device)
@@ -145,6 +144,8 @@ class ImageRecovery:
             self.clock.pace = light_pace(self._share(absorbed))
         else:
             self._commit(absorbed, spare=not first)
+        if not first:
+            self._brake(last_noise(self._unexplained(), float(self.sampling.mean())))
         self.outliers.restart_()
         self._restart_network()  # the average goes on: a run that is stopped soon still has the search's picture
 
@@ -171,13 +172,23 @@ class ImageRecovery:
         self.sampling.copy_(left)
         self._tell_clock()
 
+    def _unexplained(self) -> float:
+        """What the network of the search leaves of the kept values, as the root of the mean square."""
+        squares = self.sampling * (self.y - self.average).square()
+        return float((squares.sum() / self.sampling.sum().clamp(min=1)).sqrt())
+
+    def _brake(self, input_noise: float) -> None:
+        """From here on every step adds so much noise to φ's input: it slows the learning of what is hard to learn."""
+        self.input_noise = input_noise
+        self._update = Replayed(self.device)  # steps compute something else now
+
     def _tell_clock(self) -> None:
         """Its last rates follow the share of the known values that are committed."""
         self.clock.found = 1 - self._share(self.sampling)
 
     def step(self) -> None:
         """One step of eq. (10). Only the end of a search waits for the device."""
-        if self.noise is not None:
+        if self.input_noise:
             self._fresh.normal_(generator=self.noise)
         self._rate_now.fill_(self.clock.rate(self.step_number))
         # 1 - 1/(n+1) makes the early average a plain mean, instead of one biased to its start.
@@ -189,7 +200,7 @@ class ImageRecovery:
 
     def _compute(self) -> None:
         """What a step computes on the device; a CUDA graph of it must go for every step, see :class:`Replayed`."""
-        z = self.z if self.noise is None else self.z + INPUT_NOISE * self._fresh
+        z = self.z + self.input_noise * self._fresh if self.input_noise else self.z
         with self._precision:
             x = self.network(z)
         x = x.squeeze(0)
@@ -222,7 +233,8 @@ class ImageRecovery:
             "average": self.average,
             "loss": self.loss,
             "random": self.random.get_state(),
-            "noise": None if self.noise is None else self.noise.get_state(),
+            "input_noise": self.input_noise,
+            "noise": self.noise.get_state(),
         }
 
     def load_state_dict(self, state: dict[str, object]) -> None:
@@ -243,10 +255,9 @@ class ImageRecovery:
             self.outliers.load_state_dict(state["outliers"])
             self.average.copy_(state["average"])
             self.loss.copy_(state["loss"])
-            if self.noise is not None:
-                self.noise.set_state(state["noise"])
+            self.noise.set_state(state["noise"])
             self.step_number = int(state["step_number"])
-            self._update = Replayed(self.device)  # the optimisers have other tensors now
+            self._brake(float(state["input_noise"]))  # and the optimisers have other tensors now
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise InputError("the saved state does not fit this picture and these settings; start anew") from error
 

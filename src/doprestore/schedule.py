@@ -6,6 +6,7 @@ import math
 
 from doprestore.settings import PRESETS, REFERENCE_ALPHA, REFERENCE_SIDE, ImageSettings
 
+INPUT_NOISE = 1 / 30  # standard deviation of the noise that the paper's pipeline adds to φ's input at every step
 FAST_CLOCK = 82.0  # how many published steps of g and h the first step of a search makes
 # In a search the clock runs down as c / (1 + Q/CLOCK_FADE), Q being the sum of c over its steps so far, and
 # stops at SEARCH: there a value off by ln(2e9)/(2·SEARCH) = 0.18 throughout has become an outlier.
@@ -23,6 +24,9 @@ LATE = 400.0  # and comes to this sum at most, in longer runs than usual to more
 # this pace, by the share that the first has found: the fewer the outliers, the longer the details may take.
 HEAVY = 0.42
 PACE, PACE_BY_SHARE = 0.6, 1.0
+
+# The last fit's noise on the network's input begins where the search leaves SMOOTH unexplained, and grows so with more.
+SMOOTH, NOISE_BY_ROUGHNESS = 0.045, 0.3
 
 
 class Clock:
@@ -79,6 +83,17 @@ class Clock:
 def light_pace(share: float) -> float:
     """The pace of a second search where the first has found this share of outliers, each by itself."""
     return min(1.0, PACE + PACE_BY_SHARE * share)
+
+
+def last_noise(unexplained: float, kept: float) -> float:
+    """The standard deviation of the noise on φ's input in the last fit, at most the paper's.
+
+    unexplained: root mean square of what the search before leaves of the values kept; kept: their share of all values.
+    The more that is, and the fewer values there are to go by, the likelier that φ learns from outliers, or makes up
+    what lies between: the noise is the brake on that. Where nearly all is known, it only costs detail.
+    """
+    roughness = unexplained / kept if kept else math.inf
+    return min(INPUT_NOISE, max(0.0, NOISE_BY_ROUGHNESS * (roughness - SMOOTH)))
 
 
 class StoppedClock:
