@@ -256,10 +256,11 @@ def test_few_outliers_that_stand_alone_are_searched_again_at_a_slower_pace(wrong
 
 
 def test_the_noise_of_the_last_fit_grows_with_what_is_unexplained_and_with_what_is_missing():
-    assert last_noise(0.0, 1.0) == last_noise(0.02, 0.5) == 0
-    assert last_noise(0.03, 0.5) == pytest.approx(0.3 * (0.06 - 0.045))
-    assert last_noise(0.03, 0.5) < last_noise(0.03, 0.4) < last_noise(0.04, 0.4) < INPUT_NOISE
-    assert last_noise(0.5, 0.5) == last_noise(0.0, 0.0) == INPUT_NOISE
+    assert last_noise(0.0, 1.0, 3) == last_noise(0.03, 0.5, 3) == 0
+    assert last_noise(0.04, 0.5, 3) == pytest.approx(0.25 * (0.08 - 0.065))
+    assert last_noise(0.04, 0.5, 3) < last_noise(0.04, 0.4, 3) < last_noise(0.05, 0.4, 3) < INPUT_NOISE
+    assert last_noise(0.04, 0.5, 3) < last_noise(0.04, 0.5, 1)  # a grey pixel says less
+    assert last_noise(0.5, 0.5, 3) == last_noise(0.0, 0.0, 3) == INPUT_NOISE
 
 
 def test_what_the_last_search_leaves_unexplained_brakes_the_last_fit():
@@ -269,7 +270,7 @@ def test_what_the_last_search_leaves_unexplained_brakes_the_last_fit():
         recovery.outliers.q[:, ::2] = 12.0  # half of the values have been found out, the others are off by 0.05
         recovery.step_number = search * recovery.clock.search_steps
         recovery._end_search()
-        assert recovery.input_noise == (0 if search == 1 else pytest.approx(last_noise(0.05, 0.5)))
+        assert recovery.input_noise == (0 if search == 1 else pytest.approx(last_noise(0.05, 0.5, 3)))
     state = copy.deepcopy(recovery.state_dict())
     resumed, free = (ImageRecovery(picture(), tiny(steps=20)) for _ in range(2))
     resumed.load_state_dict(state)

@@ -145,7 +145,7 @@ class ImageRecovery:
         else:
             self._commit(absorbed, spare=not first)
         if not first:
-            self._brake(last_noise(self._unexplained(), float(self.sampling.mean())))
+            self._brake(last_noise(self._unexplained(), float(self.sampling.mean()), self.y.shape[0]))
         self.outliers.restart_()
         self._restart_network()  # the average goes on: a run that is stopped soon still has the search's picture
 

@@ -26,7 +26,7 @@ HEAVY = 0.42
 PACE, PACE_BY_SHARE = 0.6, 1.0
 
 # The last fit's noise on the network's input begins where the search leaves SMOOTH unexplained, and grows so with more.
-SMOOTH, NOISE_BY_ROUGHNESS = 0.045, 0.3
+SMOOTH, NOISE_BY_ROUGHNESS = 0.065, 0.25
 
 
 class Clock:
@@ -85,14 +85,14 @@ def light_pace(share: float) -> float:
     return min(1.0, PACE + PACE_BY_SHARE * share)
 
 
-def last_noise(unexplained: float, kept: float) -> float:
+def last_noise(unexplained: float, kept: float, channels: int) -> float:
     """The standard deviation of the noise on φ's input in the last fit, at most the paper's.
 
     unexplained: root mean square of what the search before leaves of the values kept; kept: their share of all values.
     The more that is, and the fewer values there are to go by, the likelier that φ learns from outliers, or makes up
     what lies between: the noise is the brake on that. Where nearly all is known, it only costs detail.
     """
-    roughness = unexplained / kept if kept else math.inf
+    roughness = unexplained / (kept * math.sqrt(channels / 3)) if kept else math.inf
     return min(INPUT_NOISE, max(0.0, NOISE_BY_ROUGHNESS * (roughness - SMOOTH)))
 
 
