@@ -41,7 +41,7 @@ def test_one_paper_step_is_the_published_step():
     rate = settings.alpha * math.sqrt(64 * 64) / 512  # 500 at 512x512x3
     groups = [{"params": list(theirs.network.parameters()), "lr": 1.0}, {"params": [g, h], "lr": rate}]
     optimizer = torch.optim.SGD(groups)
-    noise = torch.empty_like(theirs.z).normal_(generator=theirs.noise)
+    noise = torch.empty(theirs.z.permute(0, 2, 3, 1).shape).normal_(generator=theirs.noise).permute(0, 3, 1, 2)
     loss = torch.nn.functional.mse_loss(theirs.network(theirs.z + INPUT_NOISE * noise)[0] + g**2 - h**2, y)
     loss.backward()
     optimizer.step()

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from doprestore.devices import choose_device, uses_bfloat16
 from doprestore.errors import InputError
 from doprestore.graphs import Replayed
+from doprestore.kept import spare_neighbourhoods, unexplained
 from doprestore.optimizer import Muon
 from doprestore.outliers import MirrorOutliers, OutlierPair
 from doprestore.padding import Padding
@@ -31,8 +32,6 @@ from doprestore.unet import INPUT_CHANNELS, UNet
 INPUT_AMPLITUDE = 0.1  # the network's fixed input is uniform in [0, 0.1]
 INITIAL_SCALE = 1e-5  # of g and h
 ADAM_SHARE = 0.3  # Adam's rate for norms, biases and the thin layers, against the rate of the rest
-REACH = 4  # a neighbourhood is a square of 9 values a side
-LEAST_TRUSTED = 0.35  # the share of its values below which a second search finds nothing there
 _DRAWING = threading.Lock()  # tiles start their networks from several threads
 
 
@@ -70,9 +69,7 @@ class ImageRecovery:
         kind = torch.bfloat16 if bfloat16 and not settings.is_paper else torch.float32
         self.z = z.to(self.device, kind, memory_format=torch.channels_last)
         self.optimizers = self._optimizers()
-        self.input_noise = INPUT_NOISE if settings.is_paper else 0.0
         self.noise = torch.Generator(self.device).manual_seed(settings.seed)
-        self._fresh = torch.empty_like(self.z)
         if settings.is_paper:
             self.outliers = OutlierPair.normal(self.y, INITIAL_SCALE, self.random)
         else:
@@ -81,7 +78,7 @@ class ImageRecovery:
         self.loss = torch.zeros((), device=self.device)
         # What changes from step to step without being computed, where a CUDA graph finds it.
         self._rate_now, self._weight_now = torch.zeros((2,), device=self.device)
-        self._update = Replayed(self.device)
+        self._add_noise(INPUT_NOISE if settings.is_paper else 0.0)
 
     def _drawn(self) -> tuple[UNet, Tensor]:
         """φ at PyTorch's initialisation, and its input, drawn on the CPU from the run's random numbers."""
@@ -145,7 +142,8 @@ class ImageRecovery:
         else:
             self._commit(absorbed, spare=not first)
         if not first:
-            self._brake(last_noise(self._unexplained(), float(self.sampling.mean()), self.y.shape[0]))
+            rms = unexplained(self.y - self.average, self.sampling)
+            self._add_noise(last_noise(rms, float(self.sampling.mean()), len(self.y)))
         self.outliers.restart_()
         self._restart_network()  # the average goes on: a run that is stopped soon still has the search's picture
 
@@ -165,21 +163,14 @@ class ImageRecovery:
         second network gets wrong again, and by then it is too late.)
         """
         left = self.sampling * ~absorbed
-        if spare:
-            size = 2 * REACH + 1
-            trusted = nn.functional.avg_pool2d(left[None], size, stride=1, padding=REACH, count_include_pad=False)[0]
-            left = torch.where(trusted < LEAST_TRUSTED, self.sampling, left)
-        self.sampling.copy_(left)
+        self.sampling.copy_(spare_neighbourhoods(left, self.sampling) if spare else left)
         self._tell_clock()
 
-    def _unexplained(self) -> float:
-        """What the network of the search leaves of the kept values, as the root of the mean square."""
-        squares = self.sampling * (self.y - self.average).square()
-        return float((squares.sum() / self.sampling.sum().clamp(min=1)).sqrt())
-
-    def _brake(self, input_noise: float) -> None:
-        """From here on every step adds so much noise to φ's input: it slows the learning of what is hard to learn."""
-        self.input_noise = input_noise
+    def _add_noise(self, level: float) -> None:
+        """From here on every step adds fresh noise of that standard deviation to φ's input."""
+        self.input_noise = level
+        # In z's order (channels last) but contiguous and float32: on a CPU nothing else is drawn fast.
+        self._fresh = torch.empty(self.z.permute(0, 2, 3, 1).shape, device=self.device) if level else None
         self._update = Replayed(self.device)  # steps compute something else now
 
     def _tell_clock(self) -> None:
@@ -188,7 +179,7 @@ class ImageRecovery:
 
     def step(self) -> None:
         """One step of eq. (10). Only the end of a search waits for the device."""
-        if self.input_noise:
+        if self._fresh is not None:
             self._fresh.normal_(generator=self.noise)
         self._rate_now.fill_(self.clock.rate(self.step_number))
         # 1 - 1/(n+1) makes the early average a plain mean, instead of one biased to its start.
@@ -200,7 +191,9 @@ class ImageRecovery:
 
     def _compute(self) -> None:
         """What a step computes on the device; a CUDA graph of it must go for every step, see :class:`Replayed`."""
-        z = self.z + self.input_noise * self._fresh if self.input_noise else self.z
+        z = self.z
+        if self._fresh is not None:
+            z = torch.add(z, self._fresh.permute(0, 3, 1, 2), alpha=self.input_noise).to(z.dtype)
         with self._precision:
             x = self.network(z)
         x = x.squeeze(0)
@@ -257,7 +250,7 @@ class ImageRecovery:
             self.loss.copy_(state["loss"])
             self.noise.set_state(state["noise"])
             self.step_number = int(state["step_number"])
-            self._brake(float(state["input_noise"]))  # and the optimisers have other tensors now
+            self._add_noise(float(state["input_noise"]))  # and the optimisers have other tensors now
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise InputError("the saved state does not fit this picture and these settings; start anew") from error
 

@@ -25,7 +25,7 @@ LATE = 400.0  # and comes to this sum at most, in longer runs than usual to more
 HEAVY = 0.42
 PACE, PACE_BY_SHARE = 0.6, 1.0
 
-# The last fit's noise on the network's input begins where the search leaves SMOOTH unexplained, and grows so with more.
+# The noise on the network's input in the last fit: so much for every unit of roughness beyond SMOOTH, see last_noise.
 SMOOTH, NOISE_BY_ROUGHNESS = 0.065, 0.25
 
 

@@ -1,0 +1,24 @@
+"""What a search leaves to the fit that follows: the values that are kept, and what is unexplained of them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+REACH = 4  # a neighbourhood is a square of 9 values a side
+LEAST_TRUSTED = 0.35  # the share of its values below which none of it is given up
+
+
+def spare_neighbourhoods(kept: Tensor, before: Tensor) -> Tensor:
+    """``kept``, but as ``before`` where a neighbourhood would be stripped of what it is to be rebuilt from.
+
+    Both are (C, H, W), 1 where a value is kept and 0 where it is not.
+    """
+    size = 2 * REACH + 1
+    trusted = nn.functional.avg_pool2d(kept[None], size, stride=1, padding=REACH, count_include_pad=False)[0]
+    return torch.where(trusted < LEAST_TRUSTED, before, kept)
+
+
+def unexplained(residual: Tensor, kept: Tensor) -> float:
+    """The root of the mean square of ``residual`` over the values kept; 0 where there are none. Both (C, H, W)."""
+    return float(((kept * residual.square()).sum() / kept.sum().clamp(min=1)).sqrt())
