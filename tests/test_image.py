@@ -68,25 +68,27 @@ def test_the_clock_of_the_paper_is_the_published_one_at_512_and_follows_the_side
     assert rate(image_settings("paper", alpha=1000), 64, 64) == pytest.approx(2 * rate(paper, 64, 64))
 
 
-@pytest.mark.parametrize("side", [64, 128, 192, 512])
-@pytest.mark.parametrize("steps", [720, 2160])
+@pytest.mark.parametrize("side", [64, 128, 160, 192, 512])
+@pytest.mark.parametrize("steps", [800, 2400])
 def test_the_clock_of_the_fast_preset(side, steps):
     clock = Clock(image_settings(steps=steps), side, side)
     rates = [clock.rate(step) for step in range(steps)]
     ends = [step for step in range(steps + 1) if clock.ends_search(step)]
-    assert len(ends) == SEARCHES and ends[-1] <= steps // 2
+    assert len(ends) == clock.searches and ends[-1] <= (0.5 if len(ends) == SEARCHES else 0.6) * steps
+    assert clock.searches == (SEARCHES if side * 800 > steps * 161 else SEARCHES + 1)
     search, late = rates[: ends[0]], rates[ends[-1] :]
-    assert rates[ends[0] : ends[1]] == search and search == sorted(search, reverse=True)
+    assert rates[: ends[-1]] == len(ends) * search and search == sorted(search, reverse=True)
     assert sum(search) == pytest.approx(SEARCH, rel=0.05)
-    most = LATE * steps / 720
+    most = LATE * steps / 800
     assert late[0] == 0 and late == sorted(late) and sum(late) <= most
     clock.found = 0.7
     many = [clock.rate(step) for step in range(steps)]
     assert many[: ends[-1]] == rates[: ends[-1]] and sum(many[ends[-1] :]) <= most
     assert sum(many) > sum(rates) or sum(late) == pytest.approx(most, rel=0.01)
-    clock.pace = 0.7
+    clock.slow_down(0.7)
     paced = [clock.rate(step) for step in range(steps)]
-    assert paced == pytest.approx(search + [0.7 * rate for rate in search] + many[ends[1] :])
+    assert paced[: ends[1]] == pytest.approx(search + [0.7 * rate for rate in search])
+    assert paced[ends[1]] == 0 and sum(paced[ends[1] :]) <= most and not clock.ends_search(3 * ends[0])
     double = Clock(image_settings(steps=steps, alpha=1000), side, side)
     assert [double.rate(step) for step in range(steps)] == pytest.approx([2 * rate for rate in rates])
 
@@ -115,7 +117,8 @@ def test_what_follows_a_search_starts_like_a_new_fit_but_for_its_numbers():
     anew.network.load_state_dict(start)
     for name in ("z", "sampling", "average"):
         getattr(anew, name).copy_(getattr(recovery, name))
-    anew.clock.pace = recovery.clock.pace
+    if recovery.clock.pace < 1:
+        anew.clock.slow_down(recovery.clock.pace)
     anew.step_number = recovery.step_number
     for _ in range(3):
         recovery.step()
@@ -253,6 +256,27 @@ def test_few_outliers_that_stand_alone_are_searched_again_at_a_slower_pace(wrong
         resumed = ImageRecovery(picture(), tiny(steps=20))
         resumed.load_state_dict(recovery.state_dict())
         assert resumed.clock.pace == recovery.clock.pace
+
+
+def test_where_there_is_time_the_first_search_is_made_twice_and_what_one_alone_has_found_is_spared():
+    def at_the_end_of(recovery, search, *wrong):
+        for value in wrong:
+            recovery.outliers.q[value] = 8.0
+        recovery.average.copy_(recovery.y)  # so that any s at all counts as an outlier
+        recovery.step_number = search * recovery.clock.search_steps
+        recovery._end_search()
+
+    once, both, late = (slice(None), slice(0, 20)), (slice(None), slice(None, None, 2)), (slice(None), 21)
+    recovery, resumed = (ImageRecovery(picture(), tiny(steps=800)) for _ in range(2))
+    assert recovery.clock.searches == 3
+    at_the_end_of(recovery, 1, once, both)
+    assert (recovery.sampling == 1).all() and recovery.clock.pace == 1
+    resumed.load_state_dict(copy.deepcopy(recovery.state_dict()))
+    for each in (recovery, resumed):
+        at_the_end_of(each, 2, both)
+        assert (each.sampling[both] == 0).all() and each.sampling.mean() == 0.5
+        at_the_end_of(each, 3, late)
+        assert (each.sampling[late] == 0).all() and each.sampling.mean() < 0.5
 
 
 def test_the_noise_of_the_last_fit_grows_with_what_is_unexplained_and_with_what_is_missing():

@@ -33,9 +33,9 @@ def test_as_many_runs_as_the_steps_are_enough_for():
     def runs(steps, height, width, preset="fast"):
         return number_of_runs(image_settings(preset, steps=steps), height, width)
 
-    assert [runs(steps, 192, 192) for steps in (1, 720, 1439, 1440, 2160)] == [1, 1, 1, 2, 3]
-    assert runs(2160, 64, 96) == 3
-    assert [runs(steps, 384, 384) for steps in (2160, 2880)] == [1, 2]  # the searches take longer there
+    assert [runs(steps, 192, 192) for steps in (1, 800, 1599, 1600, 2400)] == [1, 1, 1, 2, 3]
+    assert runs(2400, 64, 96) == 3
+    assert [runs(steps, 384, 384) for steps in (2400, 3200)] == [1, 2]  # the searches take longer there
     assert runs(150_000, 512, 512, "paper") == 1
 
 

@@ -15,7 +15,7 @@ import contextlib
 import threading
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from doprestore.devices import choose_device, uses_bfloat16
 from doprestore.errors import InputError
@@ -24,7 +24,7 @@ from doprestore.kept import spare_neighbourhoods, unexplained
 from doprestore.optimizer import Muon
 from doprestore.outliers import MirrorOutliers, OutlierPair
 from doprestore.padding import Padding
-from doprestore.schedule import HEAVY, INPUT_NOISE, Clock, last_noise, light_pace
+from doprestore.schedule import HEAVY, INPUT_NOISE, SEARCHES, Clock, last_noise, light_pace
 from doprestore.settings import ImageSettings
 from doprestore.strokes import stand_together
 from doprestore.unet import INPUT_CHANNELS, UNet
@@ -75,6 +75,7 @@ class ImageRecovery:
         else:
             self.outliers = MirrorOutliers.zeros(self.y, INITIAL_SCALE)
         self.average = torch.zeros_like(self.y)
+        self._found_once = None if settings.is_paper else torch.ones_like(self.y, dtype=torch.bool)
         self.loss = torch.zeros((), device=self.device)
         # What changes from step to step without being computed, where a CUDA graph finds it.
         self._rate_now, self._weight_now = torch.zeros((2,), device=self.device)
@@ -133,15 +134,20 @@ class ImageRecovery:
         it forget. From here on the committed values no longer enter the residual: the limit of an infinite rate.
         The first search is quick, and takes details for outliers. Where there are few outliers, and each by itself,
         a network that is given time learns the details and hardly any of these; so nothing is committed, and all is
-        searched again at a slower pace.
+        searched again at a slower pace. Else, where the steps suffice, it is made anew from another start, and what
+        only one of the two has found is spared: a network may be far off in some place for a while.
         """
         absorbed = self._absorbed() & (self.sampling > 0)
-        first = self.step_number == self.clock.search_steps
-        if first and self._stand_alone(absorbed):
-            self.clock.pace = light_pace(self._share(absorbed))
+        search = self.step_number // self.clock.search_steps
+        last = False
+        if search == 1 and self._stand_alone(absorbed):
+            self.clock.slow_down(light_pace(self._share(absorbed)))
+        elif search == 1 and self.clock.searches > SEARCHES:
+            self._found_once = absorbed
         else:
-            self._commit(absorbed, spare=not first)
-        if not first:
+            last = search == self.clock.searches
+            self._commit(absorbed if last else absorbed & self._found_once, spare=last)
+        if last:
             rms = unexplained(self.y - self.average, self.sampling)
             self._add_noise(last_noise(rms, float(self.sampling.mean()), len(self.y)))
         self.outliers.restart_()
@@ -222,6 +228,7 @@ class ImageRecovery:
             "z": self.z,
             "outliers": self.outliers.state_dict(),
             "sampling": self.sampling,
+            "found_once": self._found_once,
             "pace": self.clock.pace,
             "average": self.average,
             "loss": self.loss,
@@ -243,7 +250,10 @@ class ImageRecovery:
             if self.sampling is not None:
                 self.sampling.copy_(state["sampling"])
                 self._tell_clock()
-            self.clock.pace = float(state["pace"])
+            if self._found_once is not None:
+                self._found_once.copy_(state["found_once"])
+            if float(state["pace"]) < 1:
+                self.clock.slow_down(float(state["pace"]))
             self.random.set_state(state["random"])
             self.outliers.load_state_dict(state["outliers"])
             self.average.copy_(state["average"])

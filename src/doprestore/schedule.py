@@ -15,6 +15,8 @@ SEARCH = 60.0
 SEARCHES = 2
 SEARCH_SHARE = 0.5  # of the steps, at most, for all searches together
 HURRY = 3.7  # at most so much faster to keep to that share
+# The first search is made twice where the three fit into so much of the steps, hurried by no more than that.
+TWICE_SHARE, TWICE_HURRY = 0.6, 1.15
 # The last fit's clock rises from zero to so many times the rate a search begins with: the more outliers there are, the
 # likelier it is that a value which the fit has trouble with is one.
 RISE, RISE_BY_SHARE = 1.4, 2.0
@@ -22,7 +24,7 @@ LATE = 400.0  # and comes to this sum at most, in longer runs than usual to more
 
 # Where the first search has found less than HEAVY of the values, and these do not stand together, the second goes at
 # this pace, by the share that the first has found: the fewer the outliers, the longer the details may take.
-HEAVY = 0.42
+HEAVY = 0.38
 PACE, PACE_BY_SHARE = 0.6, 1.0
 
 # The noise on the network's input in the last fit: so much for every unit of roughness beyond SMOOTH, see last_noise.
@@ -39,11 +41,13 @@ class Clock:
 
     The fast preset searches for outliers SEARCHES times, each time with a fresh network that no longer sees what the
     searches before have found, in the same flow but steps FAST_CLOCK times as large; more, up to HURRY times, where
-    the searches would take more than SEARCH_SHARE of the steps. What it is then left with it fits once more, the
-    clock rising from zero: at first θ knows no detail yet, at last it would learn what the searches have missed.
+    the searches would take more than SEARCH_SHARE of the steps. Where there is time for one search more, as on small
+    pictures and in longer runs, the first is made twice, so that what only one has found is spared. What it is then
+    left with it fits once more, the clock rising from zero: at first θ knows no detail yet, at last it would learn what
+    the searches have missed.
 
     found: the share of the values that the searches have called outliers, to be set when they have.
-    pace: that of the second search, see :func:`light_pace`.
+    searches: how many there are.
     """
 
     def __init__(self, settings: ImageSettings, height: int, width: int):
@@ -51,30 +55,39 @@ class Clock:
         self._share = settings.alpha / REFERENCE_ALPHA
         self.found = 0.0
         self.pace = 1.0
+        self.searches = 0
         published = 4 * REFERENCE_ALPHA / (3 * REFERENCE_SIDE * math.sqrt(height * width))
         if settings.is_paper:
             self._base = published
             self.search_steps = 0
             return
         length = CLOCK_FADE * math.expm1(SEARCH / CLOCK_FADE)  # c·n at which the sum of c over n steps is SEARCH
-        longest = SEARCH_SHARE * settings.steps / SEARCHES
         natural = FAST_CLOCK * published
+        longest = TWICE_SHARE * settings.steps / (SEARCHES + 1)
+        self.searches = SEARCHES + 1
+        if length / natural > TWICE_HURRY * longest:
+            longest = SEARCH_SHARE * settings.steps / SEARCHES
+            self.searches = SEARCHES
         self._base = natural * min(max(1.0, length / (longest * natural)), HURRY)
         self.search_steps = max(1, min(round(length / self._base), round(longest)))
 
+    def slow_down(self, pace: float) -> None:
+        """Make the second search, which is then the last, at this pace; see :func:`light_pace`."""
+        self.pace, self.searches = pace, SEARCHES
+
     def ends_search(self, step: int) -> bool:
         """Whether a search ends when ``step`` steps have been made."""
-        return 0 < step <= SEARCHES * self.search_steps and step % self.search_steps == 0
+        return 0 < step <= self.searches * self.search_steps and step % self.search_steps == 0
 
     def rate(self, step: int) -> float:
         """c for the step after ``step`` steps."""
         if self._settings.is_paper:
             return self._base * self._share
-        late = step - SEARCHES * self.search_steps
+        late = step - self.searches * self.search_steps
         if late < 0:
             pace = 1.0 if step < self.search_steps else self.pace
             return pace * self._share * self._base / (1 + self._base * (step % self.search_steps) / CLOCK_FADE)
-        steps = self._settings.steps - SEARCHES * self.search_steps
+        steps = self._settings.steps - self.searches * self.search_steps
         rise = RISE + RISE_BY_SHARE * self.found
         most = LATE * max(1.0, self._settings.steps / PRESETS["fast"].steps)
         return self._share * min(rise * self._base * late / steps, 2 * most * late / steps**2)

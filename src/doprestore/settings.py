@@ -47,7 +47,7 @@ class ImageSettings:
 PRESETS = {
     "fast": ImageSettings(
         preset="fast",
-        steps=720,
+        steps=800,
         width=32,
         alpha=500.0,
         tau=0.01,

@@ -28,7 +28,7 @@ from doprestore.tiles import recover
 VALUES = {
     "alpha": (60, 125, 250, 500, 1000, 2000, 4000),
     "seed": (0, 1, 2, 3, 4),
-    "steps": (360, 720, 2160),
+    "steps": (400, 800, 2400),
     "width": (16, 32, 64),
     "sigma": (0, 1, 3, 5),
     "channels": (1, 3),
