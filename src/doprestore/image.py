@@ -21,7 +21,9 @@ from doprestore.devices import choose_device, uses_bfloat16
 from doprestore.errors import InputError
 from doprestore.graphs import Replayed
 from doprestore.kept import spare_neighbourhoods, unexplained
-from doprestore.optimizer import Muon
+from doprestore.levels import SharedLevels, shared_levels
+from doprestore.masks import checked_mask
+from doprestore.optimizer import optimizers
 from doprestore.outliers import MirrorOutliers, OutlierPair
 from doprestore.padding import Padding
 from doprestore.schedule import HEAVY, INPUT_NOISE, SEARCHES, Clock, last_noise, light_pace
@@ -31,7 +33,7 @@ from doprestore.unet import INPUT_CHANNELS, UNet
 
 INPUT_AMPLITUDE = 0.1  # the network's fixed input is uniform in [0, 0.1]
 INITIAL_SCALE = 1e-5  # of g and h
-ADAM_SHARE = 0.3  # Adam's rate for norms, biases and the thin layers, against the rate of the rest
+RELUCTANCE = 0.05  # the rate of g and h, against that of the others, for values off the levels that outliers share
 _DRAWING = threading.Lock()  # tiles start their networks from several threads
 
 
@@ -75,6 +77,8 @@ class ImageRecovery:
         else:
             self.outliers = MirrorOutliers.zeros(self.y, INITIAL_SCALE)
         self.average = torch.zeros_like(self.y)
+        # Factors to the rate of g and h, by value.
+        self.readiness = None if settings.is_paper else torch.ones_like(self.y)
         self._found_once = None if settings.is_paper else torch.ones_like(self.y, dtype=torch.bool)
         self.loss = torch.zeros((), device=self.device)
         # What changes from step to step without being computed, where a CUDA graph finds it.
@@ -108,13 +112,7 @@ class ImageRecovery:
         tau = self.settings.tau
         if self.settings.is_paper:
             return [torch.optim.SGD(self.network.parameters(), lr=tau)]
-        named = dict(self.network.named_parameters())
-        thin = ("skip", "head")  # a few channels wide: nothing to orthogonalise
-        wide = {name for name, weight in named.items() if weight.ndim == 4 and not any(t in name for t in thin)}
-        matrices = [weight for name, weight in named.items() if name in wide]
-        rest = [weight for name, weight in named.items() if name not in wide]
-        kind = {"fused": self.device.type != "mps", "capturable": self.device.type == "cuda"}
-        return [Muon(matrices, lr=tau), torch.optim.Adam(rest, lr=ADAM_SHARE * tau, betas=(0.9, 0.99), **kind)]
+        return optimizers(self.network, tau, self.device)
 
     @torch.no_grad()
     def _restart_network(self) -> None:
@@ -136,17 +134,26 @@ class ImageRecovery:
         a network that is given time learns the details and hardly any of these; so nothing is committed, and all is
         searched again at a slower pace. Else, where the steps suffice, it is made anew from another start, and what
         only one of the two has found is spared: a network may be far off in some place for a while.
+
+        All this is for outliers of any level. Where they share a few, these are left out at once, and other values need
+        to be off for longer from then on.
         """
         absorbed = self._absorbed() & (self.sampling > 0)
         search = self.step_number // self.clock.search_steps
         last = False
-        if search == 1 and self._stand_alone(absorbed):
+        levels = self._levels()
+        if levels.explain:
+            last = levels.settled or search >= SEARCHES
+            self.clock.searches = search if last else SEARCHES
+            self.readiness.copy_(torch.where(levels.suspects, 1.0, RELUCTANCE))
+            self._leave_out(levels.outright | absorbed & levels.suspects)
+        elif search == 1 and self._stand_alone(absorbed):
             self.clock.slow_down(light_pace(self._share(absorbed)))
         elif search == 1 and self.clock.searches > SEARCHES:
             self._found_once = absorbed
         else:
             last = search == self.clock.searches
-            self._commit(absorbed if last else absorbed & self._found_once, spare=last)
+            self._leave_out(absorbed if last else absorbed & self._found_once, spare=last)
         if last:
             rms = unexplained(self.y - self.average, self.sampling)
             self._add_noise(last_noise(rms, float(self.sampling.mean()), len(self.y)))
@@ -162,13 +169,17 @@ class ImageRecovery:
         """Their share of the known values."""
         return float(values.float().mean()) / self._known
 
-    def _commit(self, absorbed: Tensor, spare: bool) -> None:
-        """From here on ``absorbed`` do not enter the residual; ``spare`` leaves every neighbourhood some of its values.
+    def _levels(self) -> SharedLevels:
+        """The levels that the outliers found so far share."""
+        return shared_levels(self.y, self.average, self._absorbed())
+
+    def _leave_out(self, outliers: Tensor, spare: bool = False) -> None:
+        """From here on these do not enter the residual; ``spare`` leaves every neighbourhood some of its values.
 
         A second search must not strip one of what it is to be rebuilt from. (The first may: what it would spare, the
         second network gets wrong again, and by then it is too late.)
         """
-        left = self.sampling * ~absorbed
+        left = self.sampling * ~outliers
         self.sampling.copy_(spare_neighbourhoods(left, self.sampling) if spare else left)
         self._tell_clock()
 
@@ -192,6 +203,10 @@ class ImageRecovery:
         self._weight_now.fill_(1 - min(self.settings.average, 1 - 1 / (self.step_number + 1)))
         self._update(self._compute)
         self.step_number += 1
+        if self.clock.is_halfway(self.step_number):
+            levels = self._levels()
+            if levels.explain and levels.settled:
+                self.clock.end_searches(self.step_number)
         if self.clock.ends_search(self.step_number):
             self._end_search()
 
@@ -211,7 +226,8 @@ class ImageRecovery:
         loss.backward()
         for optimizer in self.optimizers:
             optimizer.step()
-        self.outliers.step_(residual.detach(), self._rate_now)
+        drive = residual.detach()
+        self.outliers.step_(drive if self.readiness is None else drive * self.readiness, self._rate_now)
         self.average.lerp_(x.detach(), self._weight_now)
         self.loss.copy_(loss.detach())
 
@@ -229,7 +245,8 @@ class ImageRecovery:
             "outliers": self.outliers.state_dict(),
             "sampling": self.sampling,
             "found_once": self._found_once,
-            "pace": self.clock.pace,
+            "clock": self.clock.state_dict(),
+            "readiness": self.readiness,
             "average": self.average,
             "loss": self.loss,
             "random": self.random.get_state(),
@@ -252,8 +269,9 @@ class ImageRecovery:
                 self._tell_clock()
             if self._found_once is not None:
                 self._found_once.copy_(state["found_once"])
-            if float(state["pace"]) < 1:
-                self.clock.slow_down(float(state["pace"]))
+            if self.readiness is not None:
+                self.readiness.copy_(state["readiness"])
+            self.clock.load_state_dict(state["clock"])
             self.random.set_state(state["random"])
             self.outliers.load_state_dict(state["outliers"])
             self.average.copy_(state["average"])
@@ -290,16 +308,3 @@ class ImageRecovery:
         if self.settings.output == "composed":
             output = torch.where(self.found_outliers(), output, self.padding.crop(self.y))
         return output
-
-
-def checked_mask(mask: Tensor, picture: Tensor) -> Tensor:
-    """``mask`` in the shape of ``picture``, or :class:`InputError` with the reason why it cannot be one."""
-    if mask.dtype != torch.bool or mask.shape not in (picture.shape, picture.shape[1:]):
-        raise InputError(
-            f"the mask must be bool of shape {tuple(picture.shape)} or {tuple(picture.shape[1:])}, "
-            f"not {mask.dtype} of shape {tuple(mask.shape)}"
-        )
-    mask = mask.expand(picture.shape)
-    if mask.all():
-        raise InputError("the mask marks every value as bad; leave some to go by")
-    return mask

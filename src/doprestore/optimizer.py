@@ -12,7 +12,19 @@ import torch
 from torch import Tensor, nn
 
 MOMENTUM = 0.9
+ADAM_SHARE = 0.3  # Adam's rate for norms, biases and the thin layers, against the rate of the rest
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+
+
+def optimizers(network: nn.Module, tau: float, device: torch.device) -> list[torch.optim.Optimizer]:
+    """Those of the fast preset for all parameters of φ, with the rate ``tau``."""
+    named = dict(network.named_parameters())
+    thin = ("skip", "head")  # a few channels wide: nothing to orthogonalise
+    wide = {name for name, weight in named.items() if weight.ndim == 4 and not any(t in name for t in thin)}
+    matrices = [weight for name, weight in named.items() if name in wide]
+    rest = [weight for name, weight in named.items() if name not in wide]
+    kind = {"fused": device.type != "mps", "capturable": device.type == "cuda"}
+    return [Muon(matrices, lr=tau), torch.optim.Adam(rest, lr=ADAM_SHARE * tau, betas=(0.9, 0.99), **kind)]
 
 
 class Muon(torch.optim.Optimizer):

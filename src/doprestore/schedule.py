@@ -75,6 +75,22 @@ class Clock:
         """Make the second search, which is then the last, at this pace; see :func:`light_pace`."""
         self.pace, self.searches = pace, SEARCHES
 
+    def end_searches(self, step: int) -> None:
+        """Make the first search the last, and have it end when ``step`` steps have been made."""
+        self.searches, self.search_steps = 1, step
+
+    def is_halfway(self, step: int) -> bool:
+        """Whether the first search is half over when ``step`` steps have been made."""
+        return self.searches > 0 and step == max(1, self.search_steps // 2)
+
+    def state_dict(self) -> dict[str, float]:
+        """What the searches have changed, for :meth:`load_state_dict`."""
+        return {"pace": self.pace, "searches": self.searches, "search_steps": self.search_steps}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        self.pace = float(state["pace"])
+        self.searches, self.search_steps = int(state["searches"]), int(state["search_steps"])
+
     def ends_search(self, step: int) -> bool:
         """Whether a search ends when ``step`` steps have been made."""
         return 0 < step <= self.searches * self.search_steps and step % self.search_steps == 0
@@ -111,6 +127,9 @@ def last_noise(unexplained: float, kept: float, channels: int) -> float:
 
 class StoppedClock:
     """For fits without outliers: g and h never leave their start, s = 0, and there is nothing to search for."""
+
+    def is_halfway(self, step: int) -> bool:
+        return False
 
     def ends_search(self, step: int) -> bool:
         return False

@@ -23,7 +23,7 @@ from torch import Tensor
 from doprestore.devices import choose_device
 from doprestore.errors import InputError, UsageError
 from doprestore.grid import MIN_TILE, Grid, usual_tile
-from doprestore.image import checked_mask
+from doprestore.masks import checked_mask
 from doprestore.recovery import ImageResult, Progress, recover_image
 from doprestore.settings import ImageSettings
 

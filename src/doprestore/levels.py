@@ -1,0 +1,100 @@
+"""The levels that outliers share: salt and pepper, the ink of a scratch or of lettering, the black of a dead line.
+
+Much sparse damage has only a few levels. Nobody has to say which: they stand out among the values that a search has
+found. Then the level of a value says more than how far it is off, and what shares it needs no further search.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+LEVELS = 256  # that are told apart between black and white
+FAR = 0.25  # so far off the network's picture, what was found is an outlier without doubt
+CONCENTRATED = 10.0  # a level stands out that holds so many times its even share of the outliers,
+LEAST = 8  # and that many of them
+REACHED = 0.05  # of the picture must be FAR from a level, or its outliers cannot be counted
+EXPLAINED = 0.7  # of the doubtless outliers at such levels: they are what is wrong with the picture
+NEIGHBOURHOOD = 11  # pixels a side; where more than half of it is at one level, and clearly more than outliers are by
+DEVIATIONS = 5.0  # chance, that is the picture's own
+
+
+@dataclass(frozen=True)
+class SharedLevels:
+    """What :func:`shared_levels` finds.
+
+    suspects: bool (C, H, W), the values at a level that stands out.
+    outright: bool (C, H, W), those at a level where outliers are the majority, areas of the picture at that level aside.
+    explained: the share of the doubtless outliers that are suspects.
+    settled: whether every level that stands out is one of these.
+    """
+
+    suspects: Tensor
+    outright: Tensor
+    explained: float
+    settled: bool
+
+    @property
+    def explain(self) -> bool:
+        """Whether such levels are what is wrong with the picture."""
+        return self.explained >= EXPLAINED
+
+
+def shared_levels(y: Tensor, picture: Tensor, found: Tensor) -> SharedLevels:
+    """y: the damaged picture; picture: what the network makes of it; found: bool, what was judged an outlier. All
+    (C, H, W).
+
+    The outliers of a level are those found FAR from the picture, in proportion to how much of the picture is.
+    """
+    level = _quantised(y)
+    doubtless = found & ((y - picture).abs() >= FAR)
+    suspects, outright = torch.zeros_like(found), torch.zeros_like(found)
+    explained, settled = 0, True
+    for channel in range(len(y)):
+        counted = _histogram(level[channel][doubtless[channel]])
+        outliers = counted / _far_from(_histogram(_quantised(picture[channel])))
+        stands_out = (counted >= LEAST) & (outliers > CONCENTRATED * outliers.sum() / LEVELS)
+        suspects[channel] = stands_out[level[channel]]
+        explained += int(counted[stands_out].sum())
+        for value in stands_out.nonzero().flatten():
+            at = level[channel] == value
+            sparse = at & (_density(at) <= _dense(float(outliers[value]) / at.numel()))
+            if 2 * outliers[value] >= sparse.sum():
+                outright[channel] |= sparse
+            else:
+                settled = False
+    return SharedLevels(suspects, outright, explained / max(1, int(doubtless.sum())), settled)
+
+
+def _quantised(values: Tensor) -> Tensor:
+    """The level of each value, 0 to LEVELS - 1."""
+    return (values * (LEVELS - 1)).round().clamp(0, LEVELS - 1).long()
+
+
+def _histogram(levels: Tensor) -> Tensor:
+    return torch.bincount(levels.flatten(), minlength=LEVELS)
+
+
+def _far_from(histogram: Tensor) -> Tensor:
+    """(LEVELS,): the share of the values that are FAR from each level; infinite where it is too small to count on."""
+    below = nn.functional.pad(histogram.cumsum(0), (1, 0))  # [k]: how many are at a level less than k
+    level = torch.arange(LEVELS, device=histogram.device)
+    reach = int(FAR * (LEVELS - 1))
+    near = below[(level + reach + 1).clamp(max=LEVELS)] - below[(level - reach).clamp(min=0)]
+    far = 1 - near / below[-1]
+    return torch.where(far >= REACHED, far, torch.inf)
+
+
+def _dense(share: float) -> float:
+    """From which density on a neighbourhood is the picture's own, where outliers have this share of the whole."""
+    share = min(1.0, share)
+    return max(0.5, share + DEVIATIONS * math.sqrt(share * (1 - share)) / NEIGHBOURHOOD)
+
+
+def _density(at: Tensor) -> Tensor:
+    """(H, W): the share of each neighbourhood that is in the mask."""
+    size = NEIGHBOURHOOD
+    return nn.functional.avg_pool2d(at.float()[None], size, 1, size // 2, count_include_pad=False)[0]

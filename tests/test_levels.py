@@ -1,0 +1,125 @@
+"""Levels that outliers share stand out; those of the picture itself do not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from doprestore.corruption import corrupt
+from doprestore.image import RELUCTANCE, ImageRecovery
+from doprestore.levels import shared_levels
+from doprestore.settings import image_settings
+
+
+def smooth(channels: int, side: int = 128) -> torch.Tensor:
+    """A picture of many levels, none of them black or white."""
+    rows, columns = torch.linspace(0.2, 0.7, side)[:, None], torch.linspace(0, 0.15, side)
+    return (rows + columns).expand(channels, side, side).contiguous()
+
+
+def seen(clean: torch.Tensor, kind: str, amount: float, share: float = 1.0):
+    """A damaged picture, where it is so, and of that what a search has found: a random share."""
+    damaged, changed = corrupt(clean, kind, amount, seed=0)
+    found = changed & (torch.rand(changed.shape, generator=torch.Generator().manual_seed(1)) < share)
+    return damaged, changed, found
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("kind", "amount"),
+    [("salt-pepper", 0.05), ("salt-pepper", 0.7), ("salt-pepper-pixel", 0.3), ("text", 0.1), ("scratches", 0.1),
+     ("lines", 0.1)],
+)  # fmt: skip
+def test_where_some_of_the_outliers_are_found_all_are_known(kind, amount, channels):
+    clean = smooth(channels)
+    damaged, changed, found = seen(clean, kind, amount, share=0.6)
+    levels = shared_levels(damaged, clean, found)
+    assert levels.explain and levels.explained == 1 and levels.settled
+    assert torch.equal(levels.suspects, changed)
+    assert not (levels.outright & ~changed).any() and levels.outright[changed].float().mean() > 0.99
+
+
+@pytest.mark.parametrize(("kind", "amount"), [("random", 0.1), ("random", 0.5), ("random-pixel", 0.3), ("cosmic", 0.05)])
+def test_outliers_of_any_level_share_none(kind, amount):
+    clean = smooth(3)
+    damaged, _, found = seen(clean, kind, amount)
+    levels = shared_levels(damaged, clean, found)
+    assert levels.explained < 0.1 and not levels.explain
+
+
+def test_nothing_found_is_nothing_shared():
+    clean = smooth(3)
+    levels = shared_levels(clean, clean, torch.zeros_like(clean, dtype=torch.bool))
+    assert not levels.explain and not levels.suspects.any() and not levels.outright.any()
+
+
+def test_white_areas_of_the_picture_are_no_salt():
+    clean = smooth(3)
+    clean[:, 20:60, 30:70] = 1.0
+    damaged, changed, found = seen(clean, "salt-pepper", 0.4)
+    levels = shared_levels(damaged, clean, found)
+    assert levels.explain and levels.settled
+    inside = torch.zeros_like(changed)
+    inside[:, 26:54, 36:64] = True
+    assert not (levels.outright & inside & (damaged == 1)).any()
+    assert levels.outright[changed].float().mean() > 0.98
+
+
+def test_a_level_of_which_the_picture_has_more_is_suspect_but_not_left_out():
+    clean = smooth(3)
+    white = torch.rand(clean.shape, generator=torch.Generator().manual_seed(2)) < 0.2
+    damaged, changed, found = seen(torch.where(white, 1.0, clean), "salt-pepper", 0.1)
+    levels = shared_levels(damaged, torch.where(white, 1.0, clean), found)
+    assert not levels.settled and levels.suspects[white & ~changed].all()
+    assert not levels.outright[damaged == 1].any() and levels.outright[damaged == 0].all()
+
+
+def test_hardly_anything_is_far_from_middle_grey():
+    """Where outliers of a level could not be told from the picture, those few that could are not multiplied."""
+    clean = torch.full((1, 64, 64), 0.5)
+    clean[:, :2] = 0.9  # 3 % of the picture
+    damaged, found = clean.clone(), torch.zeros_like(clean, dtype=torch.bool)
+    damaged[:, :2, :10], found[:, :2, :10] = 0.5, True
+    assert not shared_levels(damaged, clean, found).outright.any()
+
+
+def recovery_that_has_found(kind: str, amount: float, step: int) -> tuple[ImageRecovery, torch.Tensor]:
+    """At that step, its network sees the true picture and s is what is wrong."""
+    clean = smooth(3, 64)
+    damaged, changed = corrupt(clean, kind, amount, seed=0)
+    settings = image_settings(steps=60, width=4, device="cpu", precision="float32")
+    recovery = ImageRecovery(damaged, settings)
+    recovery.step_number = step - 1
+    recovery.average.copy_(clean)
+    recovery.outliers.q[changed] = 12.0 * (clean - damaged)[changed].sign()
+    recovery._compute = lambda: None
+    recovery.step()
+    return recovery, changed
+
+
+def test_a_search_ends_halfway_where_shared_levels_say_it_all():
+    recovery = ImageRecovery(smooth(3, 64), image_settings(steps=60, width=4, device="cpu", precision="float32"))
+    half = recovery.clock.search_steps // 2
+    recovery, changed = recovery_that_has_found("salt-pepper", 0.3, half)
+    assert recovery.clock.searches == 1 and recovery.clock.search_steps == half
+    assert torch.equal(recovery.sampling == 0, changed)
+    assert torch.equal(recovery.readiness == 1, changed) and (recovery.readiness[~changed] == RELUCTANCE).all()
+    assert recovery.clock.found == pytest.approx(float(changed.float().mean()))
+    resumed = ImageRecovery(corrupt(smooth(3, 64), "salt-pepper", 0.3, 0).picture, image_settings(steps=60, width=4,
+                            device="cpu", precision="float32"))  # fmt: skip
+    resumed.load_state_dict(recovery.state_dict())
+    assert torch.equal(resumed.readiness, recovery.readiness)
+    assert [resumed.clock.rate(step) for step in range(60)] == [recovery.clock.rate(step) for step in range(60)]
+
+    unshared, _ = recovery_that_has_found("random", 0.3, half)
+    assert unshared.clock.searches > 1 and (unshared.sampling == 1).all() and (unshared.readiness == 1).all()
+
+
+def test_values_at_other_levels_become_outliers_later():
+    recovery = ImageRecovery(smooth(3, 64), image_settings(steps=60, width=4, device="cpu", precision="float32"))
+    recovery.readiness[:, :32] = RELUCTANCE
+    other = ImageRecovery(smooth(3, 64), image_settings(steps=60, width=4, device="cpu", precision="float32"))
+    for each in (recovery, other):
+        each.step()
+    torch.testing.assert_close(recovery.outliers.q[:, :32], RELUCTANCE * other.outliers.q[:, :32])
+    assert torch.equal(recovery.outliers.q[:, 32:], other.outliers.q[:, 32:])
