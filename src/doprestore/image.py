@@ -26,13 +26,14 @@ from doprestore.masks import checked_mask
 from doprestore.optimizer import optimizers
 from doprestore.outliers import MirrorOutliers, OutlierPair
 from doprestore.padding import Padding
-from doprestore.schedule import HEAVY, INPUT_NOISE, SEARCHES, Clock, last_noise, light_pace
+from doprestore.schedule import HEAVY, INPUT_NOISE, MANY, SEARCHES, Clock, last_noise, light_pace
 from doprestore.settings import ImageSettings
 from doprestore.strokes import stand_together
 from doprestore.unet import INPUT_CHANNELS, UNet
 
 INPUT_AMPLITUDE = 0.1  # the network's fixed input is uniform in [0, 0.1]
 INITIAL_SCALE = 1e-5  # of g and h
+SLIGHT = 0.05  # a value no further off may be right, although s explains it better than the network
 RELUCTANCE = 0.05  # the rate of g and h, against that of the others, for values off the levels that outliers share
 _DRAWING = threading.Lock()  # tiles start their networks from several threads
 
@@ -155,10 +156,23 @@ class ImageRecovery:
             last = search == self.clock.searches
             self._leave_out(absorbed if last else absorbed & self._found_once, spare=last)
         if last:
+            self.clock.fits = 2 if self.clock.found > MANY and not levels.explain else 1
+        self._start_afresh(brake=last)
+
+    def _end_first_fit(self) -> None:
+        """Leave out what it has found, and fit once more: where there are many outliers of any level, the searches miss
+        half of them, and the fit has learnt some of these. What is hardly off may as well be right."""
+        found = self._absorbed() & ((self.y - self.average).abs() > SLIGHT)
+        self._leave_out(found, spare=True)
+        self._start_afresh(brake=True)
+
+    def _start_afresh(self, brake: bool) -> None:
+        """Another fit from the start. ``brake``: with input noise as what is unexplained by the last one tells."""
+        if brake:
             rms = unexplained(self.y - self.average, self.sampling)
             self._add_noise(last_noise(rms, float(self.sampling.mean()), len(self.y)))
         self.outliers.restart_()
-        self._restart_network()  # the average goes on: a run that is stopped soon still has the search's picture
+        self._restart_network()  # the average goes on: a run that is stopped soon still has a picture
 
     def _stand_alone(self, absorbed: Tensor) -> bool:
         """Whether these are few, and each by itself."""
@@ -209,6 +223,8 @@ class ImageRecovery:
                 self.clock.end_searches(self.step_number)
         if self.clock.ends_search(self.step_number):
             self._end_search()
+        elif self.clock.ends_first_of_two_fits(self.step_number):
+            self._end_first_fit()
 
     def _compute(self) -> None:
         """What a step computes on the device; a CUDA graph of it must go for every step, see :class:`Replayed`."""

@@ -17,7 +17,7 @@ FAR = 0.25  # so far off the network's picture, what was found is an outlier wit
 CONCENTRATED = 10.0  # a level stands out that holds so many times its even share of the outliers,
 LEAST = 8  # and that many of them
 REACHED = 0.05  # of the picture must be FAR from a level, or its outliers cannot be counted
-EXPLAINED = 0.7  # of the doubtless outliers at such levels: they are what is wrong with the picture
+EXPLAINED = 0.8  # of the doubtless outliers at such levels: they are what is wrong with the picture
 NEIGHBOURHOOD = 11  # pixels a side; where more than half of it is at one level, and clearly more than outliers are by
 DEVIATIONS = 5.0  # chance, that is the picture's own
 
@@ -28,7 +28,7 @@ class SharedLevels:
 
     suspects: bool (C, H, W), the values at a level that stands out.
     outright: bool (C, H, W), those at a level where outliers are the majority, areas of the picture at that level aside.
-    explained: the share of the doubtless outliers that are suspects.
+    explained: the share of the doubtless outliers that are suspects, or else near the values around them.
     settled: whether every level that stands out is one of these.
     """
 
@@ -52,13 +52,12 @@ def shared_levels(y: Tensor, picture: Tensor, found: Tensor) -> SharedLevels:
     level = _quantised(y)
     doubtless = found & ((y - picture).abs() >= FAR)
     suspects, outright = torch.zeros_like(found), torch.zeros_like(found)
-    explained, settled = 0, True
+    settled = True
     for channel in range(len(y)):
         counted = _histogram(level[channel][doubtless[channel]])
         outliers = counted / _far_from(_histogram(_quantised(picture[channel])))
         stands_out = (counted >= LEAST) & (outliers > CONCENTRATED * outliers.sum() / LEVELS)
         suspects[channel] = stands_out[level[channel]]
-        explained += int(counted[stands_out].sum())
         for value in stands_out.nonzero().flatten():
             at = level[channel] == value
             sparse = at & (_density(at) <= _dense(float(outliers[value]) / at.numel()))
@@ -66,7 +65,10 @@ def shared_levels(y: Tensor, picture: Tensor, found: Tensor) -> SharedLevels:
                 outright[channel] |= sparse
             else:
                 settled = False
-    return SharedLevels(suspects, outright, explained / max(1, int(doubtless.sum())), settled)
+    shared = int((doubtless & suspects).sum())
+    others = doubtless & ~suspects
+    others &= (y - _medians(y, ~suspects)).abs() >= FAR  # else it is the network that is far off, as it is at first
+    return SharedLevels(suspects, outright, shared / max(1, shared + int(others.sum())), settled)
 
 
 def _quantised(values: Tensor) -> Tensor:
@@ -86,6 +88,13 @@ def _far_from(histogram: Tensor) -> Tensor:
     near = below[(level + reach + 1).clamp(max=LEVELS)] - below[(level - reach).clamp(min=0)]
     far = 1 - near / below[-1]
     return torch.where(far >= REACHED, far, torch.inf)
+
+
+def _medians(y: Tensor, known: Tensor) -> Tensor:
+    """(C, H, W): the median of the known values among the 5x5 around each; NaN where there are none."""
+    padded = nn.functional.pad(torch.where(known, y, torch.nan)[:, None], (2, 2, 2, 2), value=torch.nan)
+    around = nn.functional.unfold(padded, 5)  # (C, 25, H·W)
+    return around.nanmedian(dim=1).values.view_as(y)
 
 
 def _dense(share: float) -> float:

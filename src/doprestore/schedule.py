@@ -22,6 +22,8 @@ TWICE_SHARE, TWICE_HURRY = 0.6, 1.15
 RISE, RISE_BY_SHARE = 1.4, 2.0
 LATE = 400.0  # and comes to this sum at most, in longer runs than usual to more, or θ would overtake it
 
+MANY = 0.1  # of the values left out after the searches, and the fit is made twice
+
 # Where the first search has found less than HEAVY of the values, and these do not stand together, the second goes at
 # this pace, by the share that the first has found: the fewer the outliers, the longer the details may take.
 HEAVY = 0.38
@@ -47,8 +49,10 @@ class Clock:
     the searches have missed.
 
     found: the share of the values that the searches have called outliers, to be set when they have.
-    searches: how many there are.
+    searches: how many there are. fits: how many follow them, each with its share of the steps that are left.
     """
+
+    _CHANGED = {"pace": float, "searches": int, "search_steps": int, "fits": int}
 
     def __init__(self, settings: ImageSettings, height: int, width: int):
         self._settings = settings
@@ -56,6 +60,7 @@ class Clock:
         self.found = 0.0
         self.pace = 1.0
         self.searches = 0
+        self.fits = 1
         published = 4 * REFERENCE_ALPHA / (3 * REFERENCE_SIDE * math.sqrt(height * width))
         if settings.is_paper:
             self._base = published
@@ -83,13 +88,22 @@ class Clock:
         """Whether the first search is half over when ``step`` steps have been made."""
         return self.searches > 0 and step == max(1, self.search_steps // 2)
 
+    def ends_first_of_two_fits(self, step: int) -> bool:
+        """Whether a second fit begins when ``step`` steps have been made."""
+        return self.fits == 2 and step == self._second_fit()
+
+    def _second_fit(self) -> int:
+        """The step at which the second fit begins, or the run ends."""
+        searches, steps = self.searches * self.search_steps, self._settings.steps
+        return searches + (steps - searches) // 2 if self.fits == 2 else steps
+
     def state_dict(self) -> dict[str, float]:
         """What the searches have changed, for :meth:`load_state_dict`."""
-        return {"pace": self.pace, "searches": self.searches, "search_steps": self.search_steps}
+        return {name: getattr(self, name) for name in self._CHANGED}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        self.pace = float(state["pace"])
-        self.searches, self.search_steps = int(state["searches"]), int(state["search_steps"])
+        for name, kind in self._CHANGED.items():
+            setattr(self, name, kind(state[name]))
 
     def ends_search(self, step: int) -> bool:
         """Whether a search ends when ``step`` steps have been made."""
@@ -99,11 +113,14 @@ class Clock:
         """c for the step after ``step`` steps."""
         if self._settings.is_paper:
             return self._base * self._share
-        late = step - self.searches * self.search_steps
-        if late < 0:
+        begin = self.searches * self.search_steps
+        if step < begin:
             pace = 1.0 if step < self.search_steps else self.pace
             return pace * self._share * self._base / (1 + self._base * (step % self.search_steps) / CLOCK_FADE)
-        steps = self._settings.steps - self.searches * self.search_steps
+        end = self._second_fit()
+        if self.fits == 2 and step >= end:
+            begin, end = end, self._settings.steps
+        late, steps = step - begin, end - begin
         rise = RISE + RISE_BY_SHARE * self.found
         most = LATE * max(1.0, self._settings.steps / PRESETS["fast"].steps)
         return self._share * min(rise * self._base * late / steps, 2 * most * late / steps**2)
@@ -127,6 +144,9 @@ def last_noise(unexplained: float, kept: float, channels: int) -> float:
 
 class StoppedClock:
     """For fits without outliers: g and h never leave their start, s = 0, and there is nothing to search for."""
+
+    def ends_first_of_two_fits(self, step: int) -> bool:
+        return False
 
     def is_halfway(self, step: int) -> bool:
         return False
