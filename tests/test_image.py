@@ -279,6 +279,39 @@ def test_where_there_is_time_the_first_search_is_made_twice_and_what_one_alone_h
         assert (each.sampling[late] == 0).all() and each.sampling.mean() < 0.5
 
 
+@pytest.mark.parametrize(("every", "fits"), [(2, 2), (16, 1)])
+def test_where_the_searches_find_many_the_fit_is_made_twice(every, fits):
+    recovery = ImageRecovery(picture(), tiny(steps=20))
+    wrong = (slice(None), slice(None, None, every))  # rows: they stand together
+    for search in (1, 2):
+        recovery.outliers.q[wrong] = 12.0
+        recovery.average.copy_(recovery.y - 0.01)
+        recovery.step_number = search * recovery.clock.search_steps
+        recovery._end_search()
+    begin = recovery.step_number
+    assert recovery.clock.fits == fits
+    rates = [recovery.clock.rate(step) for step in range(begin, 20)]
+    assert [step for step in range(21) if recovery.clock.ends_first_of_two_fits(step)] == [begin + 5][: fits - 1]
+    assert [step for step, rate in enumerate(rates) if rate == 0] == [0, 5][:fits]  # each rises from nothing
+    resumed = ImageRecovery(picture(), tiny(steps=20))
+    resumed.load_state_dict(copy.deepcopy(recovery.state_dict()))
+    assert [resumed.clock.rate(step) for step in range(begin, 20)] == rates
+    if fits == 1:
+        return
+    # What the first has found is left out of the second, unless it is hardly off.
+    recovery._compute = lambda: None
+    recovery.step_number = begin + 4
+    recovery.outliers.q[:, 31] = recovery.outliers.q[:, 33] = 12.0
+    recovery.average.copy_(recovery.y)
+    recovery.average[:, 31] += 0.2
+    recovery.average[:, 33] += 0.04
+    start = {name: value.clone() for name, value in recovery.network.state_dict().items()}
+    recovery.step()
+    assert (recovery.sampling[:, 31] == 0).all() and (recovery.sampling[:, 33] == 1).all()
+    assert (recovery.sampling[wrong] == 0).all() and (recovery.outliers.q == 0).all()
+    assert not torch.equal(recovery.network.state_dict()["head.weight"], start["head.weight"])
+
+
 def test_the_noise_of_the_last_fit_grows_with_what_is_unexplained_and_with_what_is_missing():
     assert last_noise(0.0, 1.0, 3) == last_noise(0.03, 0.5, 3) == 0
     assert last_noise(0.04, 0.5, 3) == pytest.approx(0.25 * (0.08 - 0.065))
