@@ -33,6 +33,7 @@ from doprestore.unet import INPUT_CHANNELS, UNet
 
 INPUT_AMPLITUDE = 0.1  # the network's fixed input is uniform in [0, 0.1]
 INITIAL_SCALE = 1e-5  # of g and h
+EDGE = 0.02  # ε of the robust objective
 SLIGHT = 0.05  # a value no further off may be right, although s explains it better than the network
 RELUCTANCE = 0.05  # the rate of g and h, against that of the others, for values off the levels that outliers share
 _DRAWING = threading.Lock()  # tiles start their networks from several threads
@@ -150,6 +151,9 @@ class ImageRecovery:
             self._leave_out(levels.outright | absorbed & levels.suspects)
         elif search == 1 and self._stand_alone(absorbed):
             self.clock.slow_down(light_pace(self._share(absorbed)))
+        elif search == 1 and self._share(absorbed) >= HEAVY:
+            self.clock.searches, self.clock.robust = SEARCHES, True
+            self._update = Replayed(self.device)  # steps compute something else now
         elif search == 1 and self.clock.searches > SEARCHES:
             self._found_once = absorbed
         else:
@@ -248,7 +252,10 @@ class ImageRecovery:
         self.loss.copy_(loss.detach())
 
     def objective(self, residual: Tensor) -> Tensor:
-        """What θ descends: the mean squared residual."""
+        """What θ descends: the mean squared residual; in a robust search the mean of √(r² + ε²), whose fit goes through the
+        median of what is around, and not through the mean, which many outliers draw away from what is dark or bright."""
+        if self.clock.robust and self.step_number < self.clock.searches * self.clock.search_steps:
+            return (residual.square() + EDGE**2).sqrt().mean()
         return residual.square().mean()
 
     def state_dict(self) -> dict[str, object]:

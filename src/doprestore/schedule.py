@@ -50,9 +50,10 @@ class Clock:
 
     found: the share of the values that the searches have called outliers, to be set when they have.
     searches: how many there are. fits: how many follow them, each with its share of the steps that are left.
+    robust: whether the searches after the first are by the robust objective.
     """
 
-    _CHANGED = {"pace": float, "searches": int, "search_steps": int, "fits": int}
+    _CHANGED = {"pace": float, "searches": int, "search_steps": int, "fits": int, "robust": bool}
 
     def __init__(self, settings: ImageSettings, height: int, width: int):
         self._settings = settings
@@ -61,6 +62,7 @@ class Clock:
         self.pace = 1.0
         self.searches = 0
         self.fits = 1
+        self.robust = False
         published = 4 * REFERENCE_ALPHA / (3 * REFERENCE_SIDE * math.sqrt(height * width))
         if settings.is_paper:
             self._base = published
@@ -144,6 +146,8 @@ def last_noise(unexplained: float, kept: float, channels: int) -> float:
 
 class StoppedClock:
     """For fits without outliers: g and h never leave their start, s = 0, and there is nothing to search for."""
+
+    robust = False
 
     def ends_first_of_two_fits(self, step: int) -> bool:
         return False
