@@ -46,7 +46,20 @@ def test_outliers_of_any_level_share_none(kind, amount):
     clean = smooth(3)
     damaged, _, found = seen(clean, kind, amount)
     levels = shared_levels(damaged, clean, found)
-    assert levels.explained < 0.1 and not levels.explain
+    assert levels.explained < 0.2 and not levels.explain  # two tracks of cosmic rays may have one level
+
+
+@pytest.mark.parametrize(("sigma", "amount"), [(2, 0.1), (5, 0.5)])
+def test_levels_smeared_by_dense_noise_are_known_to_their_tails(sigma, amount):
+    clean = smooth(3)
+    damaged, changed, _ = seen(clean, "salt-pepper", amount)
+    damaged += sigma / 255 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(3))
+    damaged.clamp_(0, 1)
+    found = changed & (torch.rand(changed.shape, generator=torch.Generator().manual_seed(1)) < 0.8)
+    levels = shared_levels(damaged, clean, found)
+    assert levels.explain and levels.settled
+    assert levels.suspects[changed].float().mean() > 0.999 and levels.outright[changed].float().mean() > 0.99
+    assert levels.outright[~changed].float().mean() < 0.001
 
 
 def test_nothing_found_is_nothing_shared():

@@ -134,7 +134,8 @@ class ImageRecovery:
         it forget. From here on the committed values no longer enter the residual: the limit of an infinite rate.
         The first search is quick, and takes details for outliers. Where there are few outliers, and each by itself,
         a network that is given time learns the details and hardly any of these; so nothing is committed, and all is
-        searched again at a slower pace. Else, where the steps suffice, it is made anew from another start, and what
+        searched again at a slower pace. Where there are very many, it is searched again, too, by the robust objective.
+        Else, where the steps suffice, it is made anew from another start, and what
         only one of the two has found is spared: a network may be far off in some place for a while.
 
         All this is for outliers of any level. Where they share a few, these are left out at once, and other values need

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 LEVELS = 256  # that are told apart between black and white
 FAR = 0.25  # so far off the network's picture, what was found is an outlier without doubt
 CONCENTRATED = 10.0  # a level stands out that holds so many times its even share of the outliers,
-LEAST = 8  # and that many of them
+LEAST = 8  # and that many of them; so do those next to it that hold more than their even share
+SMEAR = 16  # levels at most to either side
 REACHED = 0.05  # of the picture must be FAR from a level, or its outliers cannot be counted
-EXPLAINED = 0.8  # of the doubtless outliers at such levels: they are what is wrong with the picture
+EXPLAINED = 0.9  # of the doubtless outliers at such levels: they are what is wrong with the picture
 NEIGHBOURHOOD = 11  # pixels a side; where more than half of it is at one level, and clearly more than outliers are by
 DEVIATIONS = 5.0  # chance, that is the picture's own
 
@@ -56,14 +57,15 @@ def shared_levels(y: Tensor, picture: Tensor, found: Tensor) -> SharedLevels:
     for channel in range(len(y)):
         counted = _histogram(level[channel][doubtless[channel]])
         outliers = counted / _far_from(_histogram(_quantised(picture[channel])))
-        stands_out = (counted >= LEAST) & (outliers > CONCENTRATED * outliers.sum() / LEVELS)
-        suspects[channel] = stands_out[level[channel]]
-        for value in stands_out.nonzero().flatten():
+        share = outliers * LEVELS / outliers.sum()  # as a multiple of an even one; NaN where there are none
+        stands_out, tails = _spread((counted >= LEAST) & (share > CONCENTRATED), share > 1)
+        suspects[channel] = tails[level[channel]]
+        for value in tails.nonzero().flatten():
             at = level[channel] == value
             sparse = at & (_density(at) <= _dense(float(outliers[value]) / at.numel()))
             if 2 * outliers[value] >= sparse.sum():
                 outright[channel] |= sparse
-            else:
+            elif stands_out[value]:
                 settled = False
     shared = int((doubtless & suspects).sum())
     others = doubtless & ~suspects
@@ -88,6 +90,22 @@ def _far_from(histogram: Tensor) -> Tensor:
     near = below[(level + reach + 1).clamp(max=LEVELS)] - below[(level - reach).clamp(min=0)]
     far = 1 - near / below[-1]
     return torch.where(far >= REACHED, far, torch.inf)
+
+
+def _spread(levels: Tensor, onto: Tensor) -> tuple[Tensor, Tensor]:
+    """``levels`` and, a neighbour at a time, those that are in ``onto``: dense noise smears a level over others. Then the
+    same with as many neighbours again, whatever they are: the tails."""
+    steps = 0
+    while steps < SMEAR and not torch.equal(wider := levels | onto & _with_neighbours(levels), levels):
+        levels, steps = wider, steps + 1
+    tails = levels
+    for _ in range(steps):
+        tails = _with_neighbours(tails)
+    return levels, tails
+
+
+def _with_neighbours(levels: Tensor) -> Tensor:
+    return nn.functional.max_pool1d(levels.float()[None], 3, 1, 1)[0] > 0
 
 
 def _medians(y: Tensor, known: Tensor) -> Tensor:
