@@ -166,7 +166,7 @@ class ImageRecovery:
 
     def _end_first_fit(self) -> None:
         """Leave out what it has found, and fit once more: where there are many outliers of any level, the searches miss
-        half of them, and the fit has learnt some of these. What is hardly off may as well be right."""
+        many of them, and the fit has learnt some of these. What is hardly off may as well be right."""
         found = self._absorbed() & ((self.y - self.average).abs() > SLIGHT)
         self._leave_out(found, spare=True)
         self._start_afresh(brake=True)
