@@ -62,6 +62,15 @@ def test_levels_smeared_by_dense_noise_are_known_to_their_tails(sigma, amount):
     assert levels.outright[~changed].float().mean() < 0.001
 
 
+def test_a_network_that_knows_little_finds_dark_areas_which_are_no_shared_levels():
+    clean = smooth(3)
+    clean[:, 40:] = (clean[:, 40:] * 255 / 16).round() / 255  # three quarters at a few levels near black
+    damaged, changed = corrupt(clean, "salt-pepper", 0.3, seed=0)
+    grey = torch.full_like(clean, 0.5)
+    levels = shared_levels(damaged, grey, (damaged - grey).abs() > 0.25)
+    assert levels.explain and levels.settled and torch.equal(levels.outright, changed)
+
+
 def test_nothing_found_is_nothing_shared():
     clean = smooth(3)
     levels = shared_levels(clean, clean, torch.zeros_like(clean, dtype=torch.bool))

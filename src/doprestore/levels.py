@@ -48,17 +48,15 @@ def shared_levels(y: Tensor, picture: Tensor, found: Tensor) -> SharedLevels:
     """y: the damaged picture; picture: what the network makes of it; found: bool, what was judged an outlier. All
     (C, H, W).
 
-    The outliers of a level are those found FAR from the picture, in proportion to how much of the picture is.
+    The outliers of a level are those found FAR from the picture and from what is around, in proportion to how much is.
     """
     level = _quantised(y)
     doubtless = found & ((y - picture).abs() >= FAR)
     suspects, outright = torch.zeros_like(found), torch.zeros_like(found)
     settled = True
     for channel in range(len(y)):
-        counted = _histogram(level[channel][doubtless[channel]])
-        outliers = counted / _far_from(_histogram(_quantised(picture[channel])))
-        share = outliers * LEVELS / outliers.sum()  # as a multiple of an even one; NaN where there are none
-        stands_out, tails = _spread((counted >= LEAST) & (share > CONCENTRATED), share > 1)
+        outliers, share, stands_out = _standing_out(y[channel], level[channel], doubtless[channel])
+        stands_out, tails = _spread(stands_out, share > 1)
         suspects[channel] = tails[level[channel]]
         for value in tails.nonzero().flatten():
             at = level[channel] == value
@@ -82,14 +80,35 @@ def _histogram(levels: Tensor) -> Tensor:
     return torch.bincount(levels.flatten(), minlength=LEVELS)
 
 
-def _far_from(histogram: Tensor) -> Tensor:
-    """(LEVELS,): the share of the values that are FAR from each level; infinite where it is too small to count on."""
+def _far_from(picture: Tensor) -> Tensor:
+    """(LEVELS,): the share of the values, NaN among them, that are FAR from each level; infinite where it is too small to
+    count on."""
+    histogram = _histogram(_quantised(picture[~picture.isnan()]))
     below = nn.functional.pad(histogram.cumsum(0), (1, 0))  # [k]: how many are at a level less than k
     level = torch.arange(LEVELS, device=histogram.device)
     reach = int(FAR * (LEVELS - 1))
     near = below[(level + reach + 1).clamp(max=LEVELS)] - below[(level - reach).clamp(min=0)]
-    far = 1 - near / below[-1]
+    far = 1 - near / picture.numel()
     return torch.where(far >= REACHED, far, torch.inf)
+
+
+def _standing_out(y: Tensor, level: Tensor, doubtless: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """For each level the number of its outliers, their share as a multiple of an even one, and whether it stands out.
+
+    Level by level: a network that knows little as yet is far off in whole areas, and so is what it has found. But the
+    values there are near the median of those around, once the levels that stand out most are left out of that.
+    """
+    stands_out = torch.zeros(LEVELS, dtype=torch.bool, device=y.device)
+    while True:
+        around = _medians(y[None], ~stands_out[level][None])[0]
+        far = ~((y - around).abs() < FAR)  # NaN, where nothing else is around, is far
+        counted = _histogram(level[doubtless & far])
+        outliers = counted / _far_from(around)
+        share = outliers * LEVELS / outliers.sum()  # NaN where there are none
+        more = (counted >= LEAST) & (share > CONCENTRATED) & ~stands_out
+        if not more.any():
+            return outliers, share, stands_out
+        stands_out |= more & (share >= 0.5 * share[more].max())
 
 
 def _spread(levels: Tensor, onto: Tensor) -> tuple[Tensor, Tensor]:
