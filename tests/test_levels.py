@@ -71,6 +71,20 @@ def test_a_network_that_knows_little_finds_dark_areas_which_are_no_shared_levels
     assert levels.explain and levels.settled and torch.equal(levels.outright, changed)
 
 
+def test_a_level_that_cannot_be_counted_in_a_dark_channel_is_known_from_the_others():
+    clean = smooth(3)
+    clean[2] *= 0.2  # nowhere far from black
+    damaged, changed, found = seen(clean, "salt-pepper", 0.3)
+    levels = shared_levels(damaged, clean, found)
+    assert levels.explain and levels.settled and torch.equal(levels.outright, changed)
+    alone = shared_levels(damaged[2:], clean[2:], found[2:])
+    assert torch.equal(alone.outright, changed[2:] & (damaged[2:] == 1))
+    ink = clean.clone()
+    ink[:2, ::7] = 0.1  # in two channels alone
+    levels = shared_levels(ink, clean, ink != clean)
+    assert levels.outright[:2, ::7].all() and not levels.suspects[2].any()
+
+
 def test_nothing_found_is_nothing_shared():
     clean = smooth(3)
     levels = shared_levels(clean, clean, torch.zeros_like(clean, dtype=torch.bool))

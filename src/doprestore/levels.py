@@ -18,6 +18,7 @@ CONCENTRATED = 10.0  # a level stands out that holds so many times its even shar
 LEAST = 8  # and that many of them; so do those next to it that hold more than their even share
 SMEAR = 16  # levels at most to either side
 REACHED = 0.05  # of the picture must be FAR from a level, or its outliers cannot be counted
+ALIKE = 0.9  # so far are the numbers of outliers of a level alike in all channels
 EXPLAINED = 0.9  # of the doubtless outliers at such levels: they are what is wrong with the picture
 NEIGHBOURHOOD = 11  # pixels a side; where more than half of it is at one level, and clearly more than outliers are by
 DEVIATIONS = 5.0  # chance, that is the picture's own
@@ -52,19 +53,18 @@ def shared_levels(y: Tensor, picture: Tensor, found: Tensor) -> SharedLevels:
     """
     level = _quantised(y)
     doubtless = found & ((y - picture).abs() >= FAR)
+    outliers, stand_out, tails = map(torch.stack, zip(*map(_standing_out, y, level, doubtless), strict=True))
+    _borrow(outliers, tails, torch.stack([_histogram(channel) for channel in level]))
     suspects, outright = torch.zeros_like(found), torch.zeros_like(found)
     settled = True
-    for channel in range(len(y)):
-        outliers, share, stands_out = _standing_out(y[channel], level[channel], doubtless[channel])
-        stands_out, tails = _spread(stands_out, share > 1)
-        suspects[channel] = tails[level[channel]]
-        for value in tails.nonzero().flatten():
-            at = level[channel] == value
-            sparse = at & (_density(at) <= _dense(float(outliers[value]) / at.numel()))
-            if 2 * outliers[value] >= sparse.sum():
-                outright[channel] |= sparse
-            elif stands_out[value]:
-                settled = False
+    for channel, value in tails.nonzero().tolist():
+        at = level[channel] == value
+        suspects[channel] |= at
+        sparse = at & (_density(at) <= _dense(float(outliers[channel, value]) / at.numel()))
+        if 2 * outliers[channel, value] >= sparse.sum():
+            outright[channel] |= sparse
+        elif stand_out[channel, value]:
+            settled = False
     shared = int((doubtless & suspects).sum())
     others = doubtless & ~suspects
     others &= (y - _medians(y, ~suspects)).abs() >= FAR  # else it is the network that is far off, as it is at first
@@ -81,19 +81,20 @@ def _histogram(levels: Tensor) -> Tensor:
 
 
 def _far_from(picture: Tensor) -> Tensor:
-    """(LEVELS,): the share of the values, NaN among them, that are FAR from each level; infinite where it is too small to
-    count on."""
+    """(LEVELS,): the share of the values, NaN among them, that are FAR from each level; NaN where it is too small to count
+    on."""
     histogram = _histogram(_quantised(picture[~picture.isnan()]))
     below = nn.functional.pad(histogram.cumsum(0), (1, 0))  # [k]: how many are at a level less than k
     level = torch.arange(LEVELS, device=histogram.device)
     reach = int(FAR * (LEVELS - 1))
     near = below[(level + reach + 1).clamp(max=LEVELS)] - below[(level - reach).clamp(min=0)]
     far = 1 - near / picture.numel()
-    return torch.where(far >= REACHED, far, torch.inf)
+    return torch.where(far >= REACHED, far, torch.nan)
 
 
 def _standing_out(y: Tensor, level: Tensor, doubtless: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """For each level the number of its outliers, their share as a multiple of an even one, and whether it stands out.
+    """Of one channel, (LEVELS,) each: the number of outliers of a level, NaN where they cannot be counted; whether the level
+    stands out; whether it does or is one over which dense noise smears such.
 
     Level by level: a network that knows little as yet is far off in whole areas, and so is what it has found. But the
     values there are near the median of those around, once the levels that stand out most are left out of that.
@@ -104,11 +105,20 @@ def _standing_out(y: Tensor, level: Tensor, doubtless: Tensor) -> tuple[Tensor, 
         far = ~((y - around).abs() < FAR)  # NaN, where nothing else is around, is far
         counted = _histogram(level[doubtless & far])
         outliers = counted / _far_from(around)
-        share = outliers * LEVELS / outliers.sum()  # NaN where there are none
+        share = outliers * LEVELS / outliers.nansum()  # as a multiple of an even one
         more = (counted >= LEAST) & (share > CONCENTRATED) & ~stands_out
         if not more.any():
-            return outliers, share, stands_out
+            return outliers, *_spread(stands_out, share > 1)
         stands_out |= more & (share >= 0.5 * share[more].max())
+
+
+def _borrow(outliers: Tensor, levels: Tensor, counts: Tensor) -> None:
+    """Where outliers of a level cannot be counted, as of black in a channel that is dark throughout, but there are values
+    enough: as many, but for chance, as in the channels where it is one of ``levels``. All (C, LEVELS); changes the first two."""
+    elsewhere = torch.where(levels, outliers, torch.nan).nanmean(0)
+    lent = outliers.isnan() & (counts >= ALIKE * elsewhere)
+    outliers[:] = torch.where(lent, elsewhere, outliers)
+    levels |= lent
 
 
 def _spread(levels: Tensor, onto: Tensor) -> tuple[Tensor, Tensor]:
