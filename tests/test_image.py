@@ -221,7 +221,7 @@ def test_a_second_search_leaves_every_neighbourhood_something_to_go_by():
         recovery.outliers.q[:, 20:44, 20:44] = 8.0  # a solid block
         recovery.outliers.q[:, 5, 5] = 8.0  # and a single value
         recovery.step_number = search * recovery.clock.search_steps
-        recovery._end_search()
+        recovery._end_search(recovery._levels())
         assert (recovery.sampling[:, 26:38, 26:38] == left).all()
         assert (recovery.sampling[:, 5, 5] == 0).all() and (recovery.sampling[:, 50:, 50:] == 1).all()
 
@@ -232,7 +232,7 @@ def searched(value_wrong, mask=None):
     recovery.average.copy_(recovery.y)  # so that any s at all counts as an outlier
     recovery.outliers.q[value_wrong] = 8.0
     recovery.step_number = recovery.clock.search_steps
-    recovery._end_search()
+    recovery._end_search(recovery._levels())
     return recovery
 
 
@@ -279,7 +279,7 @@ def test_where_there_is_time_the_first_search_is_made_twice_and_what_one_alone_h
             recovery.outliers.q[value] = 8.0
         recovery.average.copy_(recovery.y)  # so that any s at all counts as an outlier
         recovery.step_number = search * recovery.clock.search_steps
-        recovery._end_search()
+        recovery._end_search(recovery._levels())
 
     once, both, late = (slice(None), slice(0, 8)), (slice(None), slice(None, None, 4)), (slice(None), 21)
     recovery, resumed = (ImageRecovery(picture(), tiny(steps=800)) for _ in range(2))
@@ -302,7 +302,7 @@ def test_where_the_searches_find_many_the_fit_is_made_twice(every, fits):
         recovery.outliers.q[wrong] = 12.0
         recovery.average.copy_(recovery.y - 0.01)
         recovery.step_number = search * recovery.clock.search_steps
-        recovery._end_search()
+        recovery._end_search(recovery._levels())
     begin = recovery.step_number
     assert recovery.clock.fits == fits
     rates = [recovery.clock.rate(step) for step in range(begin, 20)]
@@ -341,7 +341,7 @@ def test_what_the_last_search_leaves_unexplained_brakes_the_last_fit():
         recovery.average.copy_(recovery.y - 0.05)
         recovery.outliers.q[:, ::2] = 12.0  # half of the values have been found out, the others are off by 0.05
         recovery.step_number = search * recovery.clock.search_steps
-        recovery._end_search()
+        recovery._end_search(recovery._levels())
         assert recovery.input_noise == (0 if search == 1 else pytest.approx(last_noise(0.05, 0.5, 3)))
     state = copy.deepcopy(recovery.state_dict())
     resumed, free = (ImageRecovery(picture(), tiny(steps=20)) for _ in range(2))

@@ -125,11 +125,11 @@ def quick(steps: int = 60, width: int = 4) -> ImageSettings:
     return image_settings(steps=steps, width=width, device="cpu", precision="float32")
 
 
-def recovery_that_has_found(kind: str, amount: float, step: int) -> tuple[ImageRecovery, torch.Tensor]:
+def recovery_that_has_found(kind: str, amount: float, step: int, steps: int = 60) -> tuple[ImageRecovery, torch.Tensor]:
     """At that step, its network sees the true picture and s is what is wrong."""
     clean = smooth(3, 64)
     damaged, changed = corrupt(clean, kind, amount, seed=0)
-    recovery = ImageRecovery(damaged, quick())
+    recovery = ImageRecovery(damaged, quick(steps))
     recovery.step_number = step - 1
     recovery.average.copy_(clean)
     recovery.outliers.q[changed] = 12.0 * (clean - damaged)[changed].sign()
@@ -153,6 +153,18 @@ def test_a_search_ends_halfway_where_shared_levels_say_it_all():
 
     unshared, _ = recovery_that_has_found("random", 0.3, half)
     assert unshared.clock.searches > 1 and (unshared.sampling == 1).all() and (unshared.readiness == 1).all()
+
+
+@pytest.mark.parametrize(("steps", "fit"), [(900, 450), (600, 400)])
+def test_then_steps_that_are_not_needed_are_skipped(steps, fit):
+    half = ImageRecovery(smooth(3, 64), quick(steps)).clock.search_steps // 2
+    recovery, changed = recovery_that_has_found("salt-pepper", 0.3, half, steps)
+    assert recovery.step_number == steps - fit and torch.equal(recovery.sampling == 0, changed)
+    assert not recovery.clock.ends_search(recovery.step_number + 1)
+    assert recovery.clock.rate(recovery.step_number) == 0 < recovery.clock.rate(steps - 1)  # the fit's clock begins
+
+    unshared, _ = recovery_that_has_found("random", 0.3, half, steps)
+    assert unshared.step_number == half
 
 
 def test_values_at_other_levels_become_outliers_later():

@@ -26,7 +26,7 @@ from doprestore.masks import checked_mask
 from doprestore.optimizer import optimizers
 from doprestore.outliers import MirrorOutliers, OutlierPair
 from doprestore.padding import Padding
-from doprestore.schedule import HEAVY, INPUT_NOISE, MANY, SEARCHES, Clock, last_noise, light_pace
+from doprestore.schedule import HEAVY, INPUT_NOISE, LIGHT, MANY, SEARCHES, Clock, last_noise, light_pace
 from doprestore.settings import ImageSettings
 from doprestore.strokes import stand_together
 from doprestore.unet import INPUT_CHANNELS, UNet
@@ -127,7 +127,7 @@ class ImageRecovery:
                 for value in state.values():
                     value.zero_()
 
-    def _end_search(self) -> None:
+    def _end_search(self, levels: SharedLevels) -> None:
         """Call what s explains outliers for good, if it is time, and start θ afresh on all the rest.
 
         While a search goes on, θ fits some of the corruption before s has taken it over, and nothing makes
@@ -142,12 +142,14 @@ class ImageRecovery:
         to be off for longer from then on.
         """
         absorbed = self._absorbed() & (self.sampling > 0)
-        search = self.step_number // self.clock.search_steps
+        search = max(1, self.step_number // self.clock.search_steps)  # the first may end halfway
         last = False
-        levels = self._levels()
         if levels.explain:
             last = levels.settled or search >= SEARCHES
-            self.clock.searches = search if last else SEARCHES
+            if last and search == 1:
+                self.step_number = self.clock.end_searches(self.step_number)
+            else:
+                self.clock.searches = search if last else SEARCHES
             self.readiness.copy_(torch.where(levels.suspects, 1.0, RELUCTANCE))
             self._leave_out(levels.outright | absorbed & levels.suspects)
         elif search == 1 and self._stand_alone(absorbed):
@@ -162,20 +164,20 @@ class ImageRecovery:
             self._leave_out(absorbed if last else absorbed & self._found_once, spare=last)
         if last:
             self.clock.fits = 2 if self.clock.found > MANY and not levels.explain else 1
-        self._start_afresh(brake=last)
+        self._start_afresh(0.0 if not last else LIGHT if levels.explain else 1.0)
 
     def _end_first_fit(self) -> None:
         """Leave out what it has found, and fit once more: where there are many outliers of any level, the searches miss
         many of them, and the fit has learnt some of these. What is hardly off may as well be right."""
         found = self._absorbed() & ((self.y - self.average).abs() > SLIGHT)
         self._leave_out(found, spare=True)
-        self._start_afresh(brake=True)
+        self._start_afresh(1.0)
 
-    def _start_afresh(self, brake: bool) -> None:
-        """Another fit from the start. ``brake``: with input noise as what is unexplained by the last one tells."""
+    def _start_afresh(self, brake: float) -> None:
+        """Another fit from the start. brake: how much of the input noise that what is unexplained by the last one tells."""
         if brake:
             rms = unexplained(self.y - self.average, self.sampling)
-            self._add_noise(last_noise(rms, float(self.sampling.mean()), len(self.y)))
+            self._add_noise(brake * last_noise(rms, float(self.sampling.mean()), len(self.y)))
         self.outliers.restart_()
         self._restart_network()  # the average goes on: a run that is stopped soon still has a picture
 
@@ -222,12 +224,11 @@ class ImageRecovery:
         self._weight_now.fill_(1 - min(self.settings.average, 1 - 1 / (self.step_number + 1)))
         self._update(self._compute)
         self.step_number += 1
-        if self.clock.is_halfway(self.step_number):
+        over = self.clock.ends_search(self.step_number)
+        if over or self.clock.is_halfway(self.step_number):
             levels = self._levels()
-            if levels.explain and levels.settled:
-                self.clock.end_searches(self.step_number)
-        if self.clock.ends_search(self.step_number):
-            self._end_search()
+            if over or levels.explain and levels.settled:
+                self._end_search(levels)
         elif self.clock.ends_first_of_two_fits(self.step_number):
             self._end_first_fit()
 

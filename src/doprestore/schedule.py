@@ -22,6 +22,8 @@ TWICE_SHARE, TWICE_HURRY = 0.6, 1.15
 RISE, RISE_BY_SHARE = 1.4, 2.0
 LATE = 400.0  # and comes to this sum at most, in longer runs than usual to more, or θ would overtake it
 
+FIT = 400  # steps, or half of more than twice as many, are all that the fit makes where levels that outliers share say it all
+
 MANY = 0.1  # of the values left out after the searches, and the fit is made twice
 
 # Where the first search has found less than HEAVY of the values, and these do not stand together, the second goes at
@@ -31,6 +33,7 @@ PACE, PACE_BY_SHARE = 0.6, 1.0
 
 # The noise on the network's input in the last fit: so much for every unit of roughness beyond SMOOTH, see last_noise.
 SMOOTH, NOISE_BY_ROUGHNESS = 0.065, 0.25
+LIGHT = 0.5  # so much of it where levels that outliers share say it all: only what lies between is made up
 
 
 class Clock:
@@ -49,7 +52,7 @@ class Clock:
     the searches have missed.
 
     found: the share of the values that the searches have called outliers, to be set when they have.
-    searches: how many there are. fits: how many follow them, each with its share of the steps that are left.
+    searches: how many there are, each of ``search_steps``. fits: how many follow them, each with its share of the steps that are left.
     robust: whether the searches after the first are by the robust objective.
     """
 
@@ -82,9 +85,11 @@ class Clock:
         """Make the second search, which is then the last, at this pace; see :func:`light_pace`."""
         self.pace, self.searches = pace, SEARCHES
 
-    def end_searches(self, step: int) -> None:
-        """Make the first search the last, and have it end when ``step`` steps have been made."""
-        self.searches, self.search_steps = 1, step
+    def end_searches(self, step: int) -> int:
+        """Make the first search, which ends when ``step`` steps have been made, the last. Returns the step to go on from:
+        those between are skipped."""
+        self.searches, self.search_steps = 1, max(step, self._settings.steps - max(FIT, self._settings.steps // 2))
+        return self.search_steps
 
     def is_halfway(self, step: int) -> bool:
         """Whether the first search is half over when ``step`` steps have been made."""
