@@ -12,7 +12,6 @@ with τ rescaled by 4/(C·H·W), and c = 4·500/(C·H·W). See :class:`Clock` fo
 from __future__ import annotations
 
 import contextlib
-import threading
 
 import torch
 from torch import Tensor
@@ -28,15 +27,14 @@ from doprestore.outliers import MirrorOutliers, OutlierPair
 from doprestore.padding import Padding
 from doprestore.schedule import HEAVY, INPUT_NOISE, LIGHT, MANY, SEARCHES, Clock, last_noise, light_pace
 from doprestore.settings import ImageSettings
+from doprestore.start import network_and_input
 from doprestore.strokes import stand_together
-from doprestore.unet import INPUT_CHANNELS, UNet
+from doprestore.unet import UNet
 
-INPUT_AMPLITUDE = 0.1  # the network's fixed input is uniform in [0, 0.1]
 INITIAL_SCALE = 1e-5  # of g and h
 EDGE = 0.02  # ε of the robust objective
 SLIGHT = 0.05  # a value no further off may be right, although s explains it better than the network
 RELUCTANCE = 0.05  # the rate of g and h, against that of the others, for values off the levels that outliers share
-_DRAWING = threading.Lock()  # tiles start their networks from several threads
 
 
 class ImageRecovery:
@@ -88,27 +86,7 @@ class ImageRecovery:
         self._add_noise(INPUT_NOISE if settings.is_paper else 0.0)
 
     def _drawn(self) -> tuple[UNet, Tensor]:
-        """φ at PyTorch's initialisation, and its input, drawn on the CPU from the run's random numbers."""
-        channels, height, width = self.y.shape
-        with _DRAWING, torch.random.fork_rng(devices=[]):
-            # PyTorch's layers draw from the global generator.
-            torch.manual_seed(int(torch.randint(2**62, (), generator=self.random)))
-            padding = "reflect" if self.settings.is_paper else "zeros"
-            network = UNet(channels, self.settings.width, padding)
-        z = torch.rand((1, INPUT_CHANNELS, height, width), generator=self.random) * INPUT_AMPLITUDE
-        if not self.settings.is_paper:
-            z[0, :4] = self._edges()
-        return network, z
-
-    def _edges(self) -> Tensor:
-        """(4, padded H, padded W): 1 at the top, bottom, left and right edge of the picture, 0 elsewhere.
-
-        With these in its input the network learns frames and defective edge lines, common in scans and in test
-        pictures, before s takes them for outliers.
-        """
-        edges = torch.zeros(4, self.padding.height, self.padding.width)
-        edges[0, 0] = edges[1, -1] = edges[2, :, 0] = edges[3, :, -1] = 1
-        return self.padding.pad(edges)
+        return network_and_input(self.padding, len(self.y), self.settings, self.random)
 
     def _optimizers(self) -> list[torch.optim.Optimizer]:
         tau = self.settings.tau
