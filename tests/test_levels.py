@@ -46,7 +46,8 @@ def test_outliers_of_any_level_share_none(kind, amount):
     clean = smooth(3)
     damaged, _, found = seen(clean, kind, amount)
     levels = shared_levels(damaged, clean, found)
-    assert levels.explained < 0.2 and not levels.explain  # two tracks of cosmic rays may have one level
+    assert not levels.explain
+    assert levels.explained == 0 or kind == "cosmic"  # a track of those has one level, and some have the same
 
 
 @pytest.mark.parametrize(("sigma", "amount"), [(2, 0.1), (5, 0.5)])
