@@ -17,6 +17,7 @@ class ImageSettings:
     """How eq. (9)-(10) is integrated. Take one from :func:`image_settings`.
 
     steps: optimisation steps; enough for several runs, in the fast preset, they are several (:mod:`doprestore.repeated`).
+        It skips those that it does not need.
     width: channels of every layer of the U-Net.
     alpha: the ratio of the learning rates at 512x512; scaled by sqrt(H·W)/512 for other sizes.
     tau: learning rate of θ, of SGD on the mean squared residual (paper) or of Adam (fast).

@@ -27,8 +27,9 @@ def _shown(value: object) -> str:
 @click.argument("paths", metavar="INPUT... OUTPUT", nargs=-1, required=True, type=click.Path(allow_dash=True))
 @click.option("--preset", type=click.Choice(list(PRESETS)), default="fast", show_default=True,
               help="fast: minutes on a laptop. paper: the published 150 000 steps.")
-@click.option("--steps", type=int, help="Optimisation steps. Twice the default, three times and so on (fast only) "
-              f"make as many independent runs, which vote. {_default('steps')}")
+@click.option("--steps", type=int,
+              help="Optimisation steps; fast skips some where the damage has few levels. Twice the default, three times "
+              f"and so on (fast only) make as many independent runs, which vote. {_default('steps')}")
 @click.option("--width", type=int, help=f"Channels of every layer of the network. {_default('width')}")
 @click.option("--alpha", type=float, help="Ratio of the learning rates at 512x512; larger finds more outliers. "
               f"{_default('alpha')}")
