@@ -152,7 +152,7 @@ class ImageRecovery:
         self._start_afresh(1.0)
 
     def _start_afresh(self, brake: float) -> None:
-        """Another fit from the start. brake: how much of the input noise that what is unexplained by the last one tells."""
+        """Another fit from the start. brake: how much of the input noise that the unexplained rest of the last tells."""
         if brake:
             rms = unexplained(self.y - self.average, self.sampling)
             self._add_noise(brake * last_noise(rms, float(self.sampling.mean()), len(self.y)))
@@ -232,8 +232,8 @@ class ImageRecovery:
         self.loss.copy_(loss.detach())
 
     def objective(self, residual: Tensor) -> Tensor:
-        """What θ descends: the mean squared residual; in a robust search the mean of √(r² + ε²), whose fit goes through the
-        median of what is around, and not through the mean, which many outliers draw away from what is dark or bright."""
+        """What θ descends: the mean squared residual; in a robust search the mean of √(r² + ε²), whose fit goes through
+        the median of what is around, and not the mean, which many outliers draw away from what is dark or bright."""
         if self.clock.robust and self.step_number < self.clock.searches * self.clock.search_steps:
             return (residual.square() + EDGE**2).sqrt().mean()
         return residual.square().mean()

@@ -29,7 +29,7 @@ class SharedLevels:
     """What :func:`shared_levels` finds.
 
     suspects: bool (C, H, W), the values at a level that stands out.
-    outright: bool (C, H, W), those at a level where outliers are the majority, areas of the picture at that level aside.
+    outright: bool (C, H, W), those at a level where outliers are the majority, but for areas of the picture at it.
     explained: the share of the doubtless outliers that are suspects, or else near the values around them.
     settled: whether every level that stands out is one of these.
     """
@@ -81,8 +81,7 @@ def _histogram(levels: Tensor) -> Tensor:
 
 
 def _far_from(picture: Tensor) -> Tensor:
-    """(LEVELS,): the share of the values, NaN among them, that are FAR from each level; NaN where it is too small to count
-    on."""
+    """(LEVELS,): the share of the values, NaN among them, FAR from each level; NaN where too small to count on."""
     histogram = _histogram(_quantised(picture[~picture.isnan()]))
     below = nn.functional.pad(histogram.cumsum(0), (1, 0))  # [k]: how many are at a level less than k
     level = torch.arange(LEVELS, device=histogram.device)
@@ -93,8 +92,8 @@ def _far_from(picture: Tensor) -> Tensor:
 
 
 def _standing_out(y: Tensor, level: Tensor, doubtless: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of one channel, (LEVELS,) each: the number of outliers of a level, NaN where they cannot be counted; whether the level
-    stands out; whether it does or is one over which dense noise smears such.
+    """Of one channel, (LEVELS,) each: the number of outliers of a level, NaN where they cannot be counted; whether the
+    level stands out; whether it does or is one over which dense noise smears such.
 
     Level by level: a network that knows little as yet is far off in whole areas, and so is what it has found. But the
     values there are near the median of those around, once the levels that stand out most are left out of that.
@@ -113,8 +112,9 @@ def _standing_out(y: Tensor, level: Tensor, doubtless: Tensor) -> tuple[Tensor, 
 
 
 def _borrow(outliers: Tensor, levels: Tensor, counts: Tensor) -> None:
-    """Where outliers of a level cannot be counted, as of black in a channel that is dark throughout, but there are values
-    enough: as many, but for chance, as in the channels where it is one of ``levels``. All (C, LEVELS); changes the first two."""
+    """Where outliers of a level cannot be counted, as of black in a channel that is dark throughout, but there are
+    values enough: as many, but for chance, as in the channels where it is one of ``levels``. All (C, LEVELS); changes
+    the first two."""
     elsewhere = torch.where(levels, outliers, torch.nan).nanmean(0)
     lent = outliers.isnan() & (counts >= ALIKE * elsewhere)
     outliers[:] = torch.where(lent, elsewhere, outliers)
@@ -122,8 +122,8 @@ def _borrow(outliers: Tensor, levels: Tensor, counts: Tensor) -> None:
 
 
 def _spread(levels: Tensor, onto: Tensor) -> tuple[Tensor, Tensor]:
-    """``levels`` and, a neighbour at a time, those that are in ``onto``: dense noise smears a level over others. Then the
-    same with as many neighbours again, whatever they are: the tails."""
+    """``levels`` and, a neighbour at a time, those that are in ``onto``: dense noise smears a level over others. Then
+    the same with as many neighbours again, whatever they are: the tails."""
     steps = 0
     while steps < SMEAR and not torch.equal(wider := levels | onto & _with_neighbours(levels), levels):
         levels, steps = wider, steps + 1

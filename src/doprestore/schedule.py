@@ -1,4 +1,4 @@
-"""The clock of the outliers, how fast g and h move against θ, by the size of the picture and over the steps; and θ's brake."""
+"""The clock of the outliers: how fast g and h move against θ, by the size of the picture and the step; and θ's brake."""
 
 from __future__ import annotations
 
