@@ -77,8 +77,6 @@ def test_where_the_first_search_finds_very_many_the_second_follows_the_median():
     for each in (recovery, resumed):
         each.step()
     assert torch.equal(resumed.average, recovery.average)
-    recovery.step_number = SEARCHES * recovery.clock.search_steps
-    assert recovery.objective(residual) == pytest.approx(0.25 / 3)  # the fits have the squares
 
 
 def test_where_there_is_time_the_first_search_is_made_twice_and_what_one_alone_has_found_is_spared():
@@ -102,8 +100,8 @@ def test_where_there_is_time_the_first_search_is_made_twice_and_what_one_alone_h
         assert (each.sampling[late] == 0).all() and each.sampling.mean() < 0.75
 
 
-@pytest.mark.parametrize(("every", "fits"), [(2, 2), (16, 1)])
-def test_where_the_searches_find_many_the_fit_is_made_twice(every, fits):
+@pytest.mark.parametrize(("every", "fits", "robust"), [(2, 2, True), (6, 2, False), (16, 1, False)])
+def test_where_the_searches_find_many_the_fit_is_made_twice_and_very_many_by_the_robust_objective(every, fits, robust):
     recovery = ImageRecovery(picture(), tiny(steps=20))
     wrong = (slice(None), slice(None, None, every))  # rows: they stand together
     for search in (1, 2):
@@ -112,7 +110,9 @@ def test_where_the_searches_find_many_the_fit_is_made_twice(every, fits):
         recovery.step_number = search * recovery.clock.search_steps
         recovery._end_search(recovery._levels())
     begin = recovery.step_number
-    assert recovery.clock.fits == fits
+    assert recovery.clock.fits == fits and recovery.clock.robust == robust
+    residual = torch.tensor([0.5])
+    assert recovery.objective(residual) == pytest.approx(0.5 if robust else 0.25, abs=1e-3)
     rates = [recovery.clock.rate(step) for step in range(begin, 20)]
     assert [step for step in range(21) if recovery.clock.ends_first_of_two_fits(step)] == [begin + 5][: fits - 1]
     assert [step for step, rate in enumerate(rates) if rate == 0] == [0, 5][:fits]  # each rises from nothing

@@ -25,7 +25,7 @@ from doprestore.masks import checked_mask
 from doprestore.optimizer import optimizers
 from doprestore.outliers import MirrorOutliers, OutlierPair
 from doprestore.padding import Padding
-from doprestore.schedule import HEAVY, INPUT_NOISE, LIGHT, MANY, SEARCHES, Clock, last_noise, light_pace
+from doprestore.schedule import HEAVY, INPUT_NOISE, LIGHT, MANY, SEARCHES, VERY_MANY, Clock, last_noise, light_pace
 from doprestore.settings import ImageSettings
 from doprestore.start import network_and_input
 from doprestore.strokes import stand_together
@@ -112,7 +112,8 @@ class ImageRecovery:
         it forget. From here on the committed values no longer enter the residual: the limit of an infinite rate.
         The first search is quick, and takes details for outliers. Where there are few outliers, and each by itself,
         a network that is given time learns the details and hardly any of these; so nothing is committed, and all is
-        searched again at a slower pace. Where there are very many, it is searched again, too, by the robust objective.
+        searched again at a slower pace. Where there are very many, it is searched again, too, by the robust objective,
+        and fitted by it.
         Else, where the steps suffice, it is made anew from another start, and what
         only one of the two has found is spared: a network may be far off in some place for a while.
 
@@ -142,6 +143,7 @@ class ImageRecovery:
             self._leave_out(absorbed if last else absorbed & self._found_once, spare=last)
         if last:
             self.clock.fits = 2 if self.clock.found > MANY and not levels.explain else 1
+            self.clock.robust = self.clock.found > VERY_MANY and not levels.explain
         self._start_afresh(0.0 if not last else LIGHT if levels.explain else 1.0)
 
     def _end_first_fit(self) -> None:
@@ -232,9 +234,9 @@ class ImageRecovery:
         self.loss.copy_(loss.detach())
 
     def objective(self, residual: Tensor) -> Tensor:
-        """What θ descends: the mean squared residual; in a robust search the mean of √(r² + ε²), whose fit goes through
-        the median of what is around, and not the mean, which many outliers draw away from what is dark or bright."""
-        if self.clock.robust and self.step_number < self.clock.searches * self.clock.search_steps:
+        """What θ descends: the mean squared residual; where there are very many outliers, the mean of √(r² + ε²), whose
+        fit goes through the median of what is around, and not the mean, which they draw away from dark and bright."""
+        if self.clock.robust:
             return (residual.square() + EDGE**2).sqrt().mean()
         return residual.square().mean()
 

@@ -24,7 +24,8 @@ LATE = 400.0  # and comes to this sum at most, in longer runs than usual to more
 
 FIT = 400  # steps, or half of more than twice as many, are all that the fit makes where levels that outliers share say it all
 
-MANY = 0.1  # of the values left out after the searches, and the fit is made twice
+MANY = 0.1  # of the values left out after the searches, and the fit is made twice,
+VERY_MANY = 0.2  # and so many, by the robust objective
 
 # Where the first search has found less than HEAVY of the values, and these do not stand together, the second goes at
 # this pace, by the share that the first has found: the fewer the outliers, the longer the details may take.
@@ -53,7 +54,7 @@ class Clock:
 
     found: the share of the values that the searches have called outliers, to be set when they have.
     searches: how many there are, each of ``search_steps``. fits: how many follow them, each with its share of the steps that are left.
-    robust: whether the searches after the first are by the robust objective.
+    robust: whether θ descends the robust objective from here on.
     """
 
     _CHANGED = {"pace": float, "searches": int, "search_steps": int, "fits": int, "robust": bool}
