@@ -113,9 +113,8 @@ class ImageRecovery:
         The first search is quick, and takes details for outliers. Where there are few outliers, and each by itself,
         a network that is given time learns the details and hardly any of these; so nothing is committed, and all is
         searched again at a slower pace. Where there are very many, it is searched again, too, by the robust objective,
-        and fitted by it.
-        Else, where the steps suffice, it is made anew from another start, and what
-        only one of the two has found is spared: a network may be far off in some place for a while.
+        and fitted by it. Else, where the steps suffice, the first search is made anew from another start, and what only
+        one of the two has found is spared: a network may be far off in some place for a while.
 
         All this is for outliers of any level. Where they share a few, these are left out at once, and other values need
         to be off for longer from then on.
