@@ -104,6 +104,22 @@ def test_white_areas_of_the_picture_are_no_salt():
     assert levels.outright[changed].float().mean() > 0.98
 
 
+@pytest.mark.parametrize("amount", [0.1, 0.5, 0.7])
+def test_a_black_edge_of_the_picture_is_no_dead_line_unless_there_are_others(amount):
+    clean = smooth(3)
+    clean[1, :, 0] = clean[2, -2:] = 0.0
+    damaged, changed, found = seen(clean, "salt-pepper", amount)
+    levels = shared_levels(damaged, clean, found)
+    assert levels.explain and levels.settled
+    assert not levels.outright[1, :, 0][damaged[1, :, 0] == 0].any()
+    assert not levels.outright[2, -2:][damaged[2, -2:] == 0].any()
+    assert levels.outright[:, :-2, 1:][changed[:, :-2, 1:]].all()
+
+    dead = smooth(3)
+    dead[:, [0, 40, 90]] = 0.0
+    assert shared_levels(dead, smooth(3), dead == 0).outright[:, 0].all()
+
+
 def test_a_level_of_which_the_picture_has_more_is_suspect_but_not_left_out():
     clean = smooth(3)
     white = torch.rand(clean.shape, generator=torch.Generator().manual_seed(2)) < 0.2

@@ -12,6 +12,7 @@ with τ rescaled by 4/(C·H·W), and c = 4·500/(C·H·W). See :class:`Clock` fo
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -170,8 +171,10 @@ class ImageRecovery:
         return float(values.float().mean()) / self._known
 
     def _levels(self) -> SharedLevels:
-        """The levels that the outliers found so far share."""
-        return shared_levels(self.y, self.average, self._absorbed())
+        """The levels that the outliers found so far share; its masks are padded."""
+        levels = shared_levels(*map(self.padding.crop, (self.y, self.average, self._absorbed())))
+        masks = {name: self.padding.pad(getattr(levels, name)) for name in ("suspects", "outright")}
+        return replace(levels, **masks)
 
     def _leave_out(self, outliers: Tensor, spare: bool = False) -> None:
         """From here on these do not enter the residual; ``spare`` leaves every neighbourhood some of its values.

@@ -29,7 +29,7 @@ class SharedLevels:
     """What :func:`shared_levels` finds.
 
     suspects: bool (C, H, W), the values at a level that stands out.
-    outright: bool (C, H, W), those at a level where outliers are the majority, but for areas of the picture at it.
+    outright: bool (C, H, W), those at a level where outliers are the majority, but for areas and frames of the picture at it.
     explained: the share of the doubtless outliers that are suspects, or else near the values around them.
     settled: whether every level that stands out is one of these.
     """
@@ -60,7 +60,8 @@ def shared_levels(y: Tensor, picture: Tensor, found: Tensor) -> SharedLevels:
     for channel, value in tails.nonzero().tolist():
         at = level[channel] == value
         suspects[channel] |= at
-        sparse = at & (_density(at) <= _dense(float(outliers[channel, value]) / at.numel()))
+        share = float(outliers[channel, value]) / at.numel()
+        sparse = at & (_density(at) <= _dense(share, NEIGHBOURHOOD**2)) & ~_frame(at, share)
         if 2 * outliers[channel, value] >= sparse.sum():
             outright[channel] |= sparse
         elif stand_out[channel, value]:
@@ -144,10 +145,23 @@ def _medians(y: Tensor, known: Tensor) -> Tensor:
     return around.nanmedian(dim=1).values.view_as(y)
 
 
-def _dense(share: float) -> float:
-    """From which density on a neighbourhood is the picture's own, where outliers have this share of the whole."""
+def _dense(share: float, count: int) -> float:
+    """From which density on an area of so many values is the picture's own, where outliers have this share of the whole."""
     share = min(1.0, share)
-    return max(0.5, share + DEVIATIONS * math.sqrt(share * (1 - share)) / NEIGHBOURHOOD)
+    return max(0.5, share + DEVIATIONS * math.sqrt(share * (1 - share) / count))
+
+
+def _frame(at: Tensor, share: float) -> Tensor:
+    """(H, W): the rows and columns along the edges of the picture that are dense, unless there are such inside it, too: a
+    frame, or the defective edge line of many a test picture, and no dead line."""
+    frame = torch.zeros_like(at)
+    for lines, marked in ((at, frame), (at.T, frame.T)):
+        dense = lines.float().mean(dim=1) > _dense(share, lines.shape[1])
+        outer = dense.cumprod(0) + dense.flip(0).cumprod(0).flip(0) > 0
+        if (dense & ~outer).any():
+            return torch.zeros_like(at)
+        marked[outer] = True
+    return frame & at
 
 
 def _density(at: Tensor) -> Tensor:
