@@ -130,7 +130,8 @@ class ImageRecovery:
             else:
                 self.clock.searches = search if last else SEARCHES
             self.readiness.copy_(torch.where(levels.suspects, 1.0, RELUCTANCE))
-            self._leave_out(levels.outright | absorbed & levels.suspects)
+            # What else is found at these levels is an area of the picture, if the network does not know it as yet.
+            self._leave_out(levels.outright if levels.settled else levels.outright | absorbed & levels.suspects)
         elif search == 1 and self._stand_alone(absorbed):
             self.clock.slow_down(light_pace(self._share(absorbed)))
         elif search == 1 and self._share(absorbed) >= HEAVY:

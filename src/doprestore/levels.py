@@ -18,6 +18,7 @@ CONCENTRATED = 10.0  # a level stands out that holds so many times its even shar
 LEAST = 8  # and that many of them; so do those next to it that hold more than their even share
 SMEAR = 16  # levels at most to either side
 REACHED = 0.05  # of the picture must be FAR from a level, or its outliers cannot be counted
+AREA = 0.02  # of the picture is at a level, or it is not looked for areas at that level
 ALIKE = 0.9  # so far are the numbers of outliers of a level alike in all channels
 EXPLAINED = 0.9  # of the doubtless outliers at such levels: they are what is wrong with the picture
 NEIGHBOURHOOD = 11  # pixels a side; where more than half of it is at one level, and clearly more than outliers are by
@@ -53,16 +54,17 @@ def shared_levels(y: Tensor, picture: Tensor, found: Tensor) -> SharedLevels:
     """
     level = _quantised(y)
     doubtless = found & ((y - picture).abs() >= FAR)
-    outliers, stand_out, tails = map(torch.stack, zip(*map(_standing_out, y, level, doubtless), strict=True))
-    _borrow(outliers, tails, torch.stack([_histogram(channel) for channel in level]))
+    rates, stand_out, tails = map(torch.stack, zip(*map(_standing_out, y, level, doubtless), strict=True))
+    _borrow(rates, tails, torch.stack([_histogram(channel) for channel in level]) / y[0].numel())
     suspects, outright = torch.zeros_like(found), torch.zeros_like(found)
     settled = True
     for channel, value in tails.nonzero().tolist():
         at = level[channel] == value
         suspects[channel] |= at
-        share = float(outliers[channel, value]) / at.numel()
-        sparse = at & (_density(at) <= _dense(share, NEIGHBOURHOOD**2)) & ~_frame(at, share)
-        if 2 * outliers[channel, value] >= sparse.sum():
+        rate = float(rates[channel, value])
+        open_to_it = (_density(at) <= _dense(rate, NEIGHBOURHOOD**2)) & ~_frame(at, rate)
+        sparse = at & open_to_it
+        if 2 * rate * open_to_it.sum() >= sparse.sum():
             outright[channel] |= sparse
         elif stand_out[channel, value]:
             settled = False
@@ -88,37 +90,46 @@ def _far_from(picture: Tensor) -> Tensor:
     level = torch.arange(LEVELS, device=histogram.device)
     reach = int(FAR * (LEVELS - 1))
     near = below[(level + reach + 1).clamp(max=LEVELS)] - below[(level - reach).clamp(min=0)]
-    far = 1 - near / picture.numel()
+    far = 1 - near / max(1, picture.numel())
     return torch.where(far >= REACHED, far, torch.nan)
 
 
 def _standing_out(y: Tensor, level: Tensor, doubtless: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of one channel, (LEVELS,) each: the number of outliers of a level, NaN where they cannot be counted; whether the
-    level stands out; whether it does or is one over which dense noise smears such.
+    """Of one channel, (LEVELS,) each: the share of the values that are outliers of a level, NaN where they cannot be
+    counted; whether the level stands out; whether it does or is one over which dense noise smears such.
 
     Level by level: a network that knows little as yet is far off in whole areas, and so is what it has found. But the
     values there are near the median of those around, once the levels that stand out most are left out of that.
     """
     stands_out = torch.zeros(LEVELS, dtype=torch.bool, device=y.device)
+    mixed = ~_uniform(level)
     while True:
         around = _medians(y[None], ~stands_out[level][None])[0]
         far = ~((y - around).abs() < FAR)  # NaN, where nothing else is around, is far
-        counted = _histogram(level[doubtless & far])
-        outliers = counted / _far_from(around)
+        counted = _histogram(level[doubtless & far & mixed])
+        outliers = counted / _far_from(around[mixed])
         share = outliers * LEVELS / outliers.nansum()  # as a multiple of an even one
         more = (counted >= LEAST) & (share > CONCENTRATED) & ~stands_out
         if not more.any():
-            return outliers, *_spread(stands_out, share > 1)
+            return outliers / mixed.sum(), *_spread(stands_out, share > 1)
         stands_out |= more & (share >= 0.5 * share[more].max())
 
 
-def _borrow(outliers: Tensor, levels: Tensor, counts: Tensor) -> None:
+def _uniform(level: Tensor) -> Tensor:
+    """(H, W): areas of the picture at one level, such as a black background. They tell nothing of the outliers."""
+    uniform = torch.zeros_like(level, dtype=torch.bool)
+    for value in (_histogram(level) > AREA * level.numel()).nonzero().flatten():
+        uniform |= _density(level == value) > 0.5
+    return uniform
+
+
+def _borrow(rates: Tensor, levels: Tensor, shares: Tensor) -> None:
     """Where outliers of a level cannot be counted, as of black in a channel that is dark throughout, but there are
-    values enough: as many, but for chance, as in the channels where it is one of ``levels``. All (C, LEVELS); changes
-    the first two."""
-    elsewhere = torch.where(levels, outliers, torch.nan).nanmean(0)
-    lent = outliers.isnan() & (counts >= ALIKE * elsewhere)
-    outliers[:] = torch.where(lent, elsewhere, outliers)
+    values enough: as many, but for chance, as in the channels where it is one of ``levels``. All (C, LEVELS), the last
+    the share of the values that are at the level; changes the first two."""
+    elsewhere = torch.where(levels, rates, torch.nan).nanmean(0)
+    lent = rates.isnan() & (shares >= ALIKE * elsewhere)
+    rates[:] = torch.where(lent, elsewhere, rates)
     levels |= lent
 
 
@@ -158,6 +169,7 @@ def _frame(at: Tensor, share: float) -> Tensor:
     for lines, marked in ((at, frame), (at.T, frame.T)):
         dense = lines.float().mean(dim=1) > _dense(share, lines.shape[1])
         outer = dense.cumprod(0) + dense.flip(0).cumprod(0).flip(0) > 0
+        outer[NEIGHBOURHOOD // 2 : -(NEIGHBOURHOOD // 2)] = False  # what is thicker is an area
         if (dense & ~outer).any():
             return torch.zeros_like(at)
         marked[outer] = True
