@@ -57,8 +57,10 @@ class ImageRecovery:
         self.y = self.padding.pad(picture.to(self.device, torch.float32))
         # A, as a factor; the fast preset's commit will need one in any case.
         self.sampling = None if settings.is_paper else torch.ones_like(self.y)
+        self._bad = torch.zeros_like(self.y, dtype=torch.bool)  # known from the start
         if mask is not None:
-            self.sampling = self.padding.pad(~checked_mask(mask, picture).to(self.device)).float()
+            self._bad = self.padding.pad(checked_mask(mask, picture).to(self.device))
+            self.sampling = (~self._bad).float()
         self._known = 1.0 if mask is None else float(self.sampling.mean())  # the share of values that A keeps
         self.clock = Clock(settings, *self.padding.padded)
         self.step_number = 0
@@ -173,7 +175,8 @@ class ImageRecovery:
 
     def _levels(self) -> SharedLevels:
         """The levels that the outliers found so far share; its masks are padded."""
-        levels = shared_levels(*map(self.padding.crop, (self.y, self.average, self._absorbed())))
+        y = torch.where(self._bad, self.average, self.y)  # what lies under the mask says nothing
+        levels = shared_levels(*map(self.padding.crop, (y, self.average, self._absorbed() & ~self._bad)))
         masks = {name: self.padding.pad(getattr(levels, name)) for name in ("suspects", "outright")}
         return replace(levels, **masks)
 
