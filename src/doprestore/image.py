@@ -23,7 +23,7 @@ from doprestore.graphs import Replayed
 from doprestore.kept import spare_neighbourhoods, unexplained
 from doprestore.levels import SharedLevels, shared_levels
 from doprestore.masks import checked_mask
-from doprestore.optimizer import optimizers
+from doprestore.optimizer import forget, optimizers
 from doprestore.outliers import MirrorOutliers, OutlierPair
 from doprestore.padding import Padding
 from doprestore.schedule import HEAVY, INPUT_NOISE, LIGHT, MANY, SEARCHES, VERY_MANY, Clock, last_noise, light_pace
@@ -61,7 +61,7 @@ class ImageRecovery:
         if mask is not None:
             self._bad = self.padding.pad(checked_mask(mask, picture).to(self.device))
             self.sampling = (~self._bad).float()
-        self._known = 1.0 if mask is None else float(self.sampling.mean())  # the share of values that A keeps
+        self._known = 1 - float(self._bad.float().mean())  # the share of values that A keeps
         self.clock = Clock(settings, *self.padding.padded)
         self.step_number = 0
 
@@ -73,7 +73,7 @@ class ImageRecovery:
         # What the first convolutions round at every step is rounded here once.
         kind = torch.bfloat16 if bfloat16 and not settings.is_paper else torch.float32
         self.z = z.to(self.device, kind, memory_format=torch.channels_last)
-        self.optimizers = self._optimizers()
+        self.optimizers = optimizers(self.network, settings, self.device)
         self.noise = torch.Generator(self.device).manual_seed(settings.seed)
         if settings.is_paper:
             self.outliers = OutlierPair.normal(self.y, INITIAL_SCALE, self.random)
@@ -91,22 +91,13 @@ class ImageRecovery:
     def _drawn(self) -> tuple[UNet, Tensor]:
         return network_and_input(self.padding, len(self.y), self.settings, self.random)
 
-    def _optimizers(self) -> list[torch.optim.Optimizer]:
-        tau = self.settings.tau
-        if self.settings.is_paper:
-            return [torch.optim.SGD(self.network.parameters(), lr=tau)]
-        return optimizers(self.network, tau, self.device)
-
     @torch.no_grad()
     def _restart_network(self) -> None:
         """As at the start, but for the random numbers. In place, for a CUDA graph knows the tensors by address."""
         network, z = self._drawn()
         self.network.load_state_dict(network.state_dict())
         self.z.copy_(z)
-        for optimizer in self.optimizers:
-            for state in optimizer.state.values():
-                for value in state.values():
-                    value.zero_()
+        forget(self.optimizers)
 
     def _end_search(self, levels: SharedLevels) -> None:
         """Call what s explains outliers for good, if it is time, and start θ afresh on all the rest.
@@ -152,8 +143,7 @@ class ImageRecovery:
     def _end_first_fit(self) -> None:
         """Leave out what it has found, and fit once more: where there are many outliers of any level, the searches miss
         many of them, and the fit has learnt some of these. What is hardly off may as well be right."""
-        found = self._absorbed() & ((self.y - self.average).abs() > SLIGHT)
-        self._leave_out(found, spare=True)
+        self._leave_out(self._absorbed() & ((self.y - self.average).abs() > SLIGHT), spare=True)
         self._start_afresh(1.0)
 
     def _start_afresh(self, brake: float) -> None:
@@ -188,7 +178,7 @@ class ImageRecovery:
         """
         left = self.sampling * ~outliers
         self.sampling.copy_(spare_neighbourhoods(left, self.sampling) if spare else left)
-        self._tell_clock()
+        self.clock.found = 1 - self._share(self.sampling)
 
     def _add_noise(self, level: float) -> None:
         """From here on every step adds fresh noise of that standard deviation to φ's input."""
@@ -196,10 +186,6 @@ class ImageRecovery:
         # In z's order (channels last) but contiguous and float32: on a CPU nothing else is drawn fast.
         self._fresh = torch.empty(self.z.permute(0, 2, 3, 1).shape, device=self.device) if level else None
         self._update = Replayed(self.device)  # steps compute something else now
-
-    def _tell_clock(self) -> None:
-        """Its last rates follow the share of the known values that are committed."""
-        self.clock.found = 1 - self._share(self.sampling)
 
     def step(self) -> None:
         """One step of eq. (10). Only the end of a search waits for the device."""
@@ -277,7 +263,6 @@ class ImageRecovery:
             self.z.copy_(state["z"])
             if self.sampling is not None:
                 self.sampling.copy_(state["sampling"])
-                self._tell_clock()
             if self._found_once is not None:
                 self._found_once.copy_(state["found_once"])
             if self.readiness is not None:

@@ -14,9 +14,12 @@ def spare_neighbourhoods(kept: Tensor, before: Tensor) -> Tensor:
 
     Both are (C, H, W), 1 where a value is kept and 0 where it is not.
     """
-    size = 2 * REACH + 1
-    trusted = nn.functional.avg_pool2d(kept[None], size, stride=1, padding=REACH, count_include_pad=False)[0]
-    return torch.where(trusted < LEAST_TRUSTED, before, kept)
+    return torch.where(neighbourhood_means(kept, 2 * REACH + 1) < LEAST_TRUSTED, before, kept)
+
+
+def neighbourhood_means(values: Tensor, side: int) -> Tensor:
+    """(C, H, W): the mean of the square of that odd side around each value, as far as it is in the picture."""
+    return nn.functional.avg_pool2d(values[None], side, stride=1, padding=side // 2, count_include_pad=False)[0]
 
 
 def unexplained(residual: Tensor, kept: Tensor) -> float:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from doprestore.kept import neighbourhood_means
+
 LEVELS = 256  # that are told apart between black and white
 FAR = 0.25  # so far off the network's picture, what was found is an outlier without doubt
 CONCENTRATED = 10.0  # a level stands out that holds so many times its even share of the outliers,
@@ -30,7 +32,7 @@ class SharedLevels:
     """What :func:`shared_levels` finds.
 
     suspects: bool (C, H, W), the values at a level that stands out.
-    outright: bool (C, H, W), those at a level where outliers are the majority, but for areas and frames of the picture at it.
+    outright: bool (C, H, W), those at a level where outliers are the majority, but for areas and frames of the picture.
     explained: the share of the doubtless outliers that are suspects, or else near the values around them.
     settled: whether every level that stands out is one of these.
     """
@@ -70,7 +72,8 @@ def shared_levels(y: Tensor, picture: Tensor, found: Tensor) -> SharedLevels:
             settled = False
     shared = int((doubtless & suspects).sum())
     others = doubtless & ~suspects
-    others &= (y - _medians(y, ~suspects)).abs() >= FAR  # else it is the network that is far off, as it is at first
+    around = torch.stack([_medians(*channel) for channel in zip(y, ~suspects, strict=True)])
+    others &= (y - around).abs() >= FAR  # else it is the network that is far off, as it is at first
     return SharedLevels(suspects, outright, shared / max(1, shared + int(others.sum())), settled)
 
 
@@ -104,7 +107,7 @@ def _standing_out(y: Tensor, level: Tensor, doubtless: Tensor) -> tuple[Tensor, 
     stands_out = torch.zeros(LEVELS, dtype=torch.bool, device=y.device)
     mixed = ~_uniform(level)
     while True:
-        around = _medians(y[None], ~stands_out[level][None])[0]
+        around = _medians(y, ~stands_out[level])
         far = ~((y - around).abs() < FAR)  # NaN, where nothing else is around, is far
         counted = _histogram(level[doubtless & far & mixed])
         outliers = counted / _far_from(around[mixed])
@@ -150,9 +153,10 @@ def _with_neighbours(levels: Tensor) -> Tensor:
 
 
 def _medians(y: Tensor, known: Tensor) -> Tensor:
-    """(C, H, W): the median of the known values among the 5x5 around each; NaN where there are none."""
-    padded = nn.functional.pad(torch.where(known, y, torch.nan)[:, None], (2, 2, 2, 2), value=torch.nan)
-    around = nn.functional.unfold(padded, 5)  # (C, 25, H·W)
+    """(H, W): the median of the known values among the 5x5 around each; NaN where there are none. A channel at a time, for
+    it takes 25 times the memory."""
+    padded = nn.functional.pad(torch.where(known, y, torch.nan)[None, None], (2, 2, 2, 2), value=torch.nan)
+    around = nn.functional.unfold(padded, 5)  # (1, 25, H·W)
     return around.nanmedian(dim=1).values.view_as(y)
 
 
@@ -178,5 +182,4 @@ def _frame(at: Tensor, share: float) -> Tensor:
 
 def _density(at: Tensor) -> Tensor:
     """(H, W): the share of each neighbourhood that is in the mask."""
-    size = NEIGHBOURHOOD
-    return nn.functional.avg_pool2d(at.float()[None], size, 1, size // 2, count_include_pad=False)[0]
+    return neighbourhood_means(at.float()[None], NEIGHBOURHOOD)[0]

@@ -1,4 +1,4 @@
-"""How θ moves in the fast preset: orthogonalised momentum for the convolutions, Adam for the rest.
+"""How θ moves: in the fast preset by orthogonalised momentum for the convolutions and Adam for the rest.
 
 References:
   Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024
@@ -11,13 +11,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from doprestore.settings import ImageSettings
+
 MOMENTUM = 0.9
 ADAM_SHARE = 0.3  # Adam's rate for norms, biases and the thin layers, against the rate of the rest
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
-def optimizers(network: nn.Module, tau: float, device: torch.device) -> list[torch.optim.Optimizer]:
-    """Those of the fast preset for all parameters of φ, with the rate ``tau``."""
+def optimizers(network: nn.Module, settings: ImageSettings, device: torch.device) -> list[torch.optim.Optimizer]:
+    """Those of the preset for all parameters of φ, with the rate ``settings.tau``."""
+    tau = settings.tau
+    if settings.is_paper:
+        return [torch.optim.SGD(network.parameters(), lr=tau)]
     named = dict(network.named_parameters())
     thin = ("skip", "head")  # a few channels wide: nothing to orthogonalise
     wide = {name for name, weight in named.items() if weight.ndim == 4 and not any(t in name for t in thin)}
@@ -25,6 +30,15 @@ def optimizers(network: nn.Module, tau: float, device: torch.device) -> list[tor
     rest = [weight for name, weight in named.items() if name not in wide]
     kind = {"fused": device.type != "mps", "capturable": device.type == "cuda"}
     return [Muon(matrices, lr=tau), torch.optim.Adam(rest, lr=ADAM_SHARE * tau, betas=(0.9, 0.99), **kind)]
+
+
+@torch.no_grad()
+def forget(kept: list[torch.optim.Optimizer]) -> None:
+    """Set their states back to the start, in place: a CUDA graph knows the tensors by address."""
+    for optimizer in kept:
+        for state in optimizer.state.values():
+            for value in state.values():
+                value.zero_()
 
 
 class Muon(torch.optim.Optimizer):

@@ -34,7 +34,8 @@ class ImageResult:
     """What :func:`recover_image` returns; pictures are float32 (C, H, W) on the CPU.
 
     restored: the answer, in [0, 1]. network: φ(θ) alone. outliers: the estimated corruption
-    g∘g − h∘h, y = x + s. found: bool, the values judged corrupted. interrupted: stopped early.
+    g∘g − h∘h, y = x + s. found: bool, the values judged corrupted. interrupted: stopped early. steps: how far it came,
+    those that were skipped included.
     """
 
     restored: Tensor

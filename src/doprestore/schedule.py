@@ -22,7 +22,7 @@ TWICE_SHARE, TWICE_HURRY = 0.6, 1.15
 RISE, RISE_BY_SHARE = 1.4, 2.0
 LATE = 400.0  # and comes to this sum at most, in longer runs than usual to more, or θ would overtake it
 
-FIT = 400  # steps, or half of more than twice as many, are all that the fit makes where levels that outliers share say it all
+FIT = 400  # steps are all that the fit makes, or half of more than 800, where levels that outliers share say it all
 
 MANY = 0.1  # of the values left out after the searches, and the fit is made twice,
 VERY_MANY = 0.2  # and so many, by the robust objective
@@ -52,12 +52,14 @@ class Clock:
     left with it fits once more, the clock rising from zero: at first θ knows no detail yet, at last it would learn what
     the searches have missed.
 
-    found: the share of the values that the searches have called outliers, to be set when they have.
-    searches: how many there are, each of ``search_steps``. fits: how many follow them, each with its share of the steps that are left.
+    found: the share of the values that the searches have called outliers, to be set when they have; the last rates
+        follow it.
+    searches: how many there are, each of ``search_steps``. fits: how many follow them, each with its share of the steps
+        that are left.
     robust: whether θ descends the robust objective from here on.
     """
 
-    _CHANGED = {"pace": float, "searches": int, "search_steps": int, "fits": int, "robust": bool}
+    _CHANGED = {"found": float, "pace": float, "searches": int, "search_steps": int, "fits": int, "robust": bool}
 
     def __init__(self, settings: ImageSettings, height: int, width: int):
         self._settings = settings
@@ -152,8 +154,6 @@ def last_noise(unexplained: float, kept: float, channels: int) -> float:
 
 class StoppedClock:
     """For fits without outliers: g and h never leave their start, s = 0, and there is nothing to search for."""
-
-    robust = False
 
     def ends_first_of_two_fits(self, step: int) -> bool:
         return False
