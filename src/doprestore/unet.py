@@ -16,6 +16,9 @@ INPUT_CHANNELS = 32
 STRIDE = 2**SCALES  # sides must be multiples of this
 SMALL = 64 * 64  # up to so many pixels a CPU's time goes to calling its operations, whatever they do
 MIN_SIDE = 2 * STRIDE  # a 32-pixel side leaves 1x1 at the bottom, where reflection padding fails
+LEAST_SPREAD = 0.05  # along a colour axis, against that of the first
+FLAT = 1e-3  # no more than that along any axis is no colour to go by
+DARKEST = 0.02  # as far as logits are taken; so much from white, too
 
 
 def _block(inputs: int, outputs: int, kernel: int, padding: str, stride: int = 1) -> nn.Sequential:
@@ -106,17 +109,41 @@ class UNet(nn.Module):
     H and W must be multiples of 32 and at least 64. ``padding`` is that of the convolutions: "reflect" as in the
     published code, or "zeros", which tells the network where the border is, so that it learns frames and defective
     borders sooner, and saves copies.
+
+    The head speaks of colours as ``axes`` and ``centre`` say: the picture is the sigmoid of axes · head + centre. At first
+    this changes nothing; see :meth:`know_colours`.
     """
 
     def __init__(self, channels: int, width: int, padding: str = "reflect"):
         super().__init__()
+        self.register_buffer("axes", torch.eye(channels))
+        self.register_buffer("centre", torch.zeros(channels))
         body: nn.Module | None = None
         for scale in reversed(range(SCALES)):
             body = Scale(INPUT_CHANNELS if scale == 0 else width, width, body, padding)
         self.body = body
         self.head = nn.Conv2d(width, channels, 1)
 
+    @torch.no_grad()
+    def know_colours(self, picture: Tensor) -> None:
+        """Start from the mean colour of a picture (C, H, W), and learn differences from it along the principal axes of
+        its colours, each as much slower as there is less of them. In logits.
+
+        What φ can make stays the same. But most pictures are nearly grey, their channels alike, and corruption is not: a
+        head whose channels know nothing of each other learns a red impulse as soon as a white window.
+        """
+        logits = picture.nan_to_num().clamp(DARKEST, 1 - DARKEST).logit().flatten(1)  # (C, H·W)
+        variances, axes = torch.linalg.eigh(logits.cov(correction=0).view_as(self.axes))
+        spread = variances.clamp(min=0).sqrt()
+        largest = spread.max()
+        spread = torch.where(largest > FLAT, (spread / largest).clamp(min=LEAST_SPREAD), 1.0)
+        self.axes.copy_(axes * spread)
+        self.centre.copy_(logits.mean(dim=1))
+
     def forward(self, z: Tensor) -> Tensor:
-        logits = self.head(self.body(z)).contiguous()
+        # Sums of products, for autocast would round the factors of a matrix product.
+        weight = (self.axes[:, :, None] * self.head.weight.flatten(1)).sum(dim=1)  # (C, width)
+        bias = (self.axes * self.head.bias).sum(dim=1) + self.centre
+        logits = nn.functional.conv2d(self.body(z), weight[:, :, None, None], bias).contiguous()
         # In the precision of the weights: bfloat16 has no more than 128 numbers between 1/2 and 1.
         return torch.sigmoid(logits.to(self.head.weight.dtype))
