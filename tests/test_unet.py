@@ -36,7 +36,8 @@ def test_the_network_of_the_paper_has_the_published_number_of_parameters():
 def test_it_is_the_plain_network_in_value_and_gradient(padding, layout, device):
     ours, plain = UNet(3, 8, padding).double().to(device), PlainUNet(3, 8, padding).double().to(device)
     missing, unknown = plain.load_state_dict(ours.state_dict(), strict=False)
-    assert unknown == ["axes", "centre"] and all(name.endswith(".0.bias") for name in missing)  # of no effect before a batch norm
+    assert unknown == ["axes", "centre"]  # of no effect before know_colours,
+    assert all(name.endswith(".0.bias") for name in missing)  # and these before a batch norm
     ours.to(memory_format=layout)
     assert 64 * 96 > SMALL > 32 * 48  # both forms of a scale
     z = torch.rand(1, INPUT_CHANNELS, 64, 96, device=device, dtype=torch.float64)

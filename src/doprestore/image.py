@@ -93,7 +93,9 @@ class ImageRecovery:
 
     @torch.no_grad()
     def _restart_network(self) -> None:
-        """As at the start, but for the random numbers and the colours that the picture is known to have by now. In place, for a CUDA graph knows the tensors by address."""
+        """As at the start, but for the random numbers and the colours that the picture is known to have by now.
+
+        In place, for a CUDA graph knows the tensors by address."""
         network, z = self._drawn()
         self.network.load_state_dict(network.state_dict())
         self.network.know_colours(self.network_output())

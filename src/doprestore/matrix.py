@@ -158,8 +158,10 @@ def checked_array(data: ArrayLike | Tensor) -> np.ndarray:
     except (ValueError, TypeError) as error:
         raise InputError("the data is not a rectangular table of numbers") from error
     if array.dtype.kind not in "biuf":
-        kind = {"c": "complex numbers; give the real and the imaginary part separately", "O": "Python objects, not "
-                "numbers; convert it to a float array"}.get(array.dtype.kind, "no numbers; convert it to floats")  # fmt: skip
+        kind = {
+            "c": "complex numbers; give the real and the imaginary part separately",
+            "O": "Python objects, not numbers; convert it to a float array",
+        }.get(array.dtype.kind, "no numbers; convert it to floats")
         raise InputError(f"the array holds {kind}")
     if array.ndim != 2:
         advice = "for example to frames x pixels: a.reshape(len(a), -1)"
@@ -231,7 +233,8 @@ class _PaperMachine:
         self.y = y
         operator = Identity() if known is None else EntryMask(known)
         self.descent = Descent.start(operator, y, y.shape, alpha=alpha, tau=settings.tau, init=settings.init,
-                                     rank_bound=settings.rank_bound, symmetric=settings.symmetric, seed=settings.seed)  # fmt: skip
+                                     rank_bound=settings.rank_bound, symmetric=settings.symmetric,
+                                     seed=settings.seed)  # fmt: skip
 
     @property
     def steps(self) -> int:

@@ -149,8 +149,10 @@ def _start(operator: Stack, y: torch.Tensor, settings: MatrixSettings, alpha: fl
     """The descent, and the factors between its X and s and those asked for."""
     shape = tuple(operator.matrices.shape[1:])
     if settings.preset == "paper":
-        return Descent.start(operator, y, shape, alpha=alpha, tau=settings.tau, init=settings.init,
-                             rank_bound=settings.rank_bound, symmetric=settings.symmetric, seed=settings.seed), 1.0, 1.0  # fmt: skip
+        descent = Descent.start(operator, y, shape, alpha=alpha, tau=settings.tau, init=settings.init,
+                                rank_bound=settings.rank_bound, symmetric=settings.symmetric,
+                                seed=settings.seed)  # fmt: skip
+        return descent, 1.0, 1.0
     # In units where A has norm 1 and the largest measurement is 1 or less.
     norm = operator.norm() or 1.0
     operator = Stack(operator.matrices / norm)

@@ -110,8 +110,8 @@ class UNet(nn.Module):
     published code, or "zeros", which tells the network where the border is, so that it learns frames and defective
     borders sooner, and saves copies.
 
-    The head speaks of colours as ``axes`` and ``centre`` say: the picture is the sigmoid of axes · head + centre. At first
-    this changes nothing; see :meth:`know_colours`.
+    The picture is the sigmoid of ``axes`` · head + ``centre``, which are the identity and 0 at first; see
+    :meth:`know_colours`.
     """
 
     def __init__(self, channels: int, width: int, padding: str = "reflect"):
@@ -133,7 +133,8 @@ class UNet(nn.Module):
         head whose channels know nothing of each other learns a red impulse as soon as a white window.
         """
         logits = picture.nan_to_num().clamp(DARKEST, 1 - DARKEST).logit().flatten(1)  # (C, H·W)
-        variances, axes = torch.linalg.eigh(logits.cov(correction=0).view_as(self.axes))
+        covariance = logits.cov(correction=0).view_as(self.axes)
+        variances, axes = torch.linalg.eigh(covariance.cpu())  # not worth a GPU's while, and MPS has none
         spread = variances.clamp(min=0).sqrt()
         largest = spread.max()
         spread = torch.where(largest > FLAT, (spread / largest).clamp(min=LEAST_SPREAD), 1.0)

@@ -4,7 +4,8 @@
     python tests/benchmarks/big.py big/ --width 16 --steps 300      half of that
 
 Makes big/clean.png, a mosaic of the sample pictures and their mirror images at twice their size, as sharp as photographs
-of that many pixels are, and big/damaged.png, and restores it by ``doprestore image`` with a checkpoint; options that are not its own it passes on.
+of that many pixels are, and big/damaged.png, and restores it by ``doprestore image`` with a checkpoint; options that are
+not its own it passes on.
 After Ctrl-C the same line goes on; the times of all its runs are added up.
 """
 

@@ -96,8 +96,9 @@ def report(done: dict, cells: list[tuple[int, float]]) -> None:
     for name in names:
         mine = [cell for cell in done.values() if cell["method"] == name]
         trials = sum(cell["trials"] for cell in mine)
-        print(f"{name}: {len(mine)} of {len(cells)} cells, {trials} trials, {sum(c['seconds'] for c in mine) / trials:.2f} s "
-              f"each; error below 0.1 in {sum(c['hits'] for c in mine)}, below 1e-6 in {sum(c['exact'] for c in mine)}")  # fmt: skip
+        seconds, hits, exact = (sum(cell[what] for cell in mine) for what in ("seconds", "hits", "exact"))
+        print(f"{name}: {len(mine)} of {len(cells)} cells, {trials} trials, {seconds / trials:.2f} s each; "
+              f"error below 0.1 in {hits}, below 1e-6 in {exact}")  # fmt: skip
     print("successes: " + " | ".join(names))
     shares = sorted({share for _, share in cells})
     print("  r \\ p " + "".join(f"{share:>10.0%}" for share in shares))
