@@ -126,8 +126,8 @@ class UNet(nn.Module):
 
     @torch.no_grad()
     def know_colours(self, picture: Tensor) -> None:
-        """Start from the mean colour of a picture (C, H, W), and learn differences from it along the principal axes of
-        its colours, each as much slower as there is less of them. In logits.
+        """Start from the mean colour of a picture, (C, H, W) or (C, pixels) in [0, 1], and learn differences from it along
+        the principal axes of its colours, each as much slower as there is less of them. In logits.
 
         What φ can make stays the same. But most pictures are nearly grey, their channels alike, and corruption is not: a
         head whose channels know nothing of each other learns a red impulse as soon as a white window.

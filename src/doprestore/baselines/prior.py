@@ -64,11 +64,16 @@ def known_mask(
     """Our network fitted to the undamaged values alone, and used only for the damaged ones (oracle).
 
     The damaged values are those where ``picture`` and ``clean`` differ. A method that has to find them can
-    hardly do better with this network. Runs all ``settings.steps``; otherwise as :func:`dip`.
+    hardly do better with this network. It starts from the colours of the undamaged pixels, as a restoration does from
+    those that its searches have found. Runs all ``settings.steps``; otherwise as :func:`dip`.
     """
     trusted = picture == clean
+    fit = PriorFit(picture, settings or image_settings(), "l2", trusted)
+    pixels = trusted.all(dim=0)
+    if pixels.any():
+        fit.network.know_colours(picture[:, pixels].to(fit.device))
     return _run(
-        PriorFit(picture, settings or image_settings(), "l2", trusted),
+        fit,
         clean,
         callback,
         lambda output: torch.where(trusted, picture, output),
