@@ -13,7 +13,7 @@ from doprestore.errors import InputError, NumericalError, UsageError
 from doprestore.image import INPUT_NOISE, ImageRecovery
 from doprestore.metrics import psnr
 from doprestore.recovery import recover_image
-from doprestore.schedule import LATE, SEARCH, SEARCHES, Clock
+from doprestore.schedule import LATE, SEARCH, SEARCHES, Clock, StoppedClock
 from doprestore.settings import image_settings
 
 
@@ -129,6 +129,14 @@ def test_what_follows_a_search_starts_like_a_new_fit_but_for_its_numbers():
         assert torch.equal(start[name], value) == (name in ("axes", "centre"))  # the colours stay as the search knew them
     first = ImageRecovery(picture(), tiny(steps=20)).network.state_dict()
     assert not any(torch.equal(first[name], start[name]) for name in ("head.weight", "axes", "centre"))
+
+
+def test_with_a_stopped_clock_it_is_a_fit_without_outliers():
+    recovery = ImageRecovery(picture(), tiny())
+    recovery.clock = StoppedClock()
+    for _ in range(recovery.settings.steps):
+        recovery.step()
+    assert not recovery.corruption().any() and not recovery.found_outliers().any()
 
 
 def test_a_recovery_is_gone_with_its_last_reference():

@@ -155,6 +155,8 @@ def last_noise(unexplained: float, kept: float, channels: int) -> float:
 class StoppedClock:
     """For fits without outliers: g and h never leave their start, s = 0, and there is nothing to search for."""
 
+    robust = False
+
     def ends_first_of_two_fits(self, step: int) -> bool:
         return False
 
