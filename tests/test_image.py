@@ -131,6 +131,16 @@ def test_what_follows_a_search_starts_like_a_new_fit_but_for_its_numbers():
     assert not any(torch.equal(first[name], start[name]) for name in ("head.weight", "axes", "centre"))
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_colour_axes_are_graded_where_values_are_missing_but_not_whole_pixels(whole):
+    mask = picture(channels=1 if whole else 3, seed=1) < 0.3
+    recovery = ImageRecovery(picture(), tiny(), mask.expand(3, 64, 64))
+    for _ in range(recovery.clock.search_steps):
+        recovery.step()
+    lengths = recovery.network.axes.norm(dim=0)
+    assert ((lengths - 1).abs() < 1e-5).all() == whole
+
+
 def test_with_a_stopped_clock_it_is_a_fit_without_outliers():
     recovery = ImageRecovery(picture(), tiny())
     recovery.clock = StoppedClock()

@@ -70,6 +70,8 @@ def test_it_starts_from_known_colours_and_learns_along_their_axes(channels, devi
     for axis in across:
         assert axis.norm().item() == pytest.approx(LEAST_SPREAD, rel=1e-3)
         assert abs(axis @ along) < 1e-6
+    network.know_colours(picture, graded=False)  # the axes alone
+    torch.testing.assert_close(network.axes @ network.axes.T, torch.eye(channels, device=device))
 
 
 @pytest.mark.parametrize("value", [0.0, 0.4, 1.0, float("nan")])

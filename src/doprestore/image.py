@@ -20,7 +20,7 @@ from torch import Tensor
 from doprestore.devices import choose_device, uses_bfloat16
 from doprestore.errors import InputError
 from doprestore.graphs import Replayed
-from doprestore.kept import spare_neighbourhoods, unexplained
+from doprestore.kept import spare_neighbourhoods, unexplained, whole_pixels_lost
 from doprestore.levels import SharedLevels, shared_levels
 from doprestore.masks import checked_mask
 from doprestore.optimizer import forget, optimizers
@@ -98,7 +98,7 @@ class ImageRecovery:
         In place, for a CUDA graph knows the tensors by address."""
         network, z = self._drawn()
         self.network.load_state_dict(network.state_dict())
-        self.network.know_colours(self.network_output())
+        self.network.know_colours(self.network_output(), graded=not whole_pixels_lost(self.sampling))
         self.z.copy_(z)
         forget(self.optimizers)
 

@@ -17,6 +17,12 @@ def spare_neighbourhoods(kept: Tensor, before: Tensor) -> Tensor:
     return torch.where(neighbourhood_means(kept, 2 * REACH + 1) < LEAST_TRUSTED, before, kept)
 
 
+def whole_pixels_lost(kept: Tensor) -> bool:
+    """Whether most of the pixels that have lost a value have lost all of theirs. (C, H, W), 0 where a value is lost."""
+    lost = kept == 0
+    return 2 * lost.all(dim=0).sum().item() > lost.any(dim=0).sum().item()
+
+
 def neighbourhood_means(values: Tensor, side: int) -> Tensor:
     """(C, H, W): the mean of the square of that odd side around each value, as far as it is in the picture."""
     return nn.functional.avg_pool2d(values[None], side, stride=1, padding=side // 2, count_include_pad=False)[0]

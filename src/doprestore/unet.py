@@ -125,19 +125,20 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(width, channels, 1)
 
     @torch.no_grad()
-    def know_colours(self, picture: Tensor) -> None:
+    def know_colours(self, picture: Tensor, graded: bool = True) -> None:
         """Start from the mean colour of a picture, (C, H, W) or (C, pixels) in [0, 1], and learn differences from it along
-        the principal axes of its colours, each as much slower as there is less of them. In logits.
+        the principal axes of its colours, if ``graded`` each as much slower as there is less of them. In logits.
 
         What φ can make stays the same. But most pictures are nearly grey, their channels alike, and corruption is not: a
-        head whose channels know nothing of each other learns a red impulse as soon as a white window.
+        head whose channels know nothing of each other learns a red impulse as soon as a white window. Where whole pixels are
+        missing, though, there is no channel left to tell of another, and slow axes have only their price: dull colours.
         """
         logits = picture.nan_to_num().clamp(DARKEST, 1 - DARKEST).logit().flatten(1)  # (C, H·W)
         covariance = logits.cov(correction=0).view_as(self.axes)
         variances, axes = torch.linalg.eigh(covariance.cpu())  # not worth a GPU's while, and MPS has none
         spread = variances.clamp(min=0).sqrt()
         largest = spread.max()
-        spread = torch.where(largest > FLAT, (spread / largest).clamp(min=LEAST_SPREAD), 1.0)
+        spread = torch.where(largest > FLAT, (spread / largest).clamp(min=LEAST_SPREAD if graded else 1.0), 1.0)
         self.axes.copy_(axes * spread)
         self.centre.copy_(logits.mean(dim=1))
 
