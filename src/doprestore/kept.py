@@ -18,9 +18,14 @@ def spare_neighbourhoods(kept: Tensor, before: Tensor) -> Tensor:
 
 
 def whole_pixels_lost(kept: Tensor) -> bool:
-    """Whether most of the pixels that have lost a value have lost all of theirs. (C, H, W), 0 where a value is lost."""
-    lost = kept == 0
-    return 2 * lost.all(dim=0).sum().item() > lost.any(dim=0).sum().item()
+    """Whether pixels have lost all their values at once, rather than each value by itself. (C, H, W), 0 where one is lost.
+
+    Judged by how many have, on a scale from chance to as many as there can be.
+    """
+    lost = (kept == 0).float()
+    most = lost.mean().item()
+    chance = most ** len(lost)
+    return lost.prod(dim=0).mean().item() > (chance + most) / 2
 
 
 def neighbourhood_means(values: Tensor, side: int) -> Tensor:
