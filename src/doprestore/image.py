@@ -24,7 +24,7 @@ from doprestore.kept import spare_neighbourhoods, unexplained, whole_pixels_lost
 from doprestore.levels import SharedLevels, shared_levels
 from doprestore.masks import checked_mask
 from doprestore.optimizer import forget, optimizers
-from doprestore.outliers import MirrorOutliers, OutlierPair
+from doprestore.outliers import MirrorOutliers, OutlierPair, shared_part
 from doprestore.padding import Padding
 from doprestore.schedule import HEAVY, INPUT_NOISE, LIGHT, MANY, SEARCHES, VERY_MANY, Clock, last_noise, light_pace
 from doprestore.settings import ImageSettings
@@ -110,8 +110,9 @@ class ImageRecovery:
         The first search is quick, and takes details for outliers. Where there are few outliers, and each by itself,
         a network that is given time learns the details and hardly any of these; so nothing is committed, and all is
         searched again at a slower pace. Where there are very many, it is searched again, too, by the robust objective,
-        and fitted by it. Else, where the steps suffice, the first search is made anew from another start, and what only
-        one of the two has found is spared: a network may be far off in some place for a while.
+        and fitted by it. In both, what all channels of a pixel are off by is left to θ, where outliers strike them singly.
+        Else, where the steps suffice, the first search is made anew from another start, and what only one of the two has
+        found is spared: a network may be far off in some place for a while.
 
         All this is for outliers of any level. Where they share a few, these are left out at once, and other values need
         to be off for longer from then on.
@@ -130,9 +131,10 @@ class ImageRecovery:
             self._leave_out(levels.outright if levels.settled else levels.outright | absorbed & levels.suspects)
         elif search == 1 and self._stand_alone(absorbed):
             self.clock.slow_down(light_pace(self._share(absorbed)))
+            self.clock.singly = self._strike_singly(absorbed)
         elif search == 1 and self._share(absorbed) >= HEAVY:
             self.clock.searches, self.clock.robust = SEARCHES, True
-            self._update = Replayed(self.device)  # steps compute something else now
+            self.clock.singly = self._strike_singly(absorbed)
         elif search == 1 and self.clock.searches > SEARCHES:
             self._found_once = absorbed
         else:
@@ -141,12 +143,15 @@ class ImageRecovery:
         if last:
             self.clock.fits = 2 if self.clock.found > MANY and not levels.explain else 1
             self.clock.robust = self.clock.found > VERY_MANY and not levels.explain
+            # Among very many, all of a pixel are as likely outliers as a detail.
+            self.clock.singly &= not (self.clock.robust or levels.explain)
         self._start_afresh(0.0 if not last else LIGHT if levels.explain else 1.0)
 
     def _end_first_fit(self) -> None:
         """Leave out what it has found, and fit once more: where there are many outliers of any level, the searches miss
         many of them, and the fit has learnt some of these. What is hardly off may as well be right."""
         self._leave_out(self._absorbed() & ((self.y - self.average).abs() > SLIGHT), spare=True)
+        self.clock.singly = False  # s is to take whatever is left now
         self._start_afresh(1.0)
 
     def _start_afresh(self, brake: float) -> None:
@@ -155,12 +160,17 @@ class ImageRecovery:
             rms = unexplained(self.y - self.average, self.sampling)
             self._add_noise(brake * last_noise(rms, float(self.sampling.mean()), len(self.y)))
         self.outliers.restart_()
+        self._update = Replayed(self.device)  # steps may compute something else now
         self._restart_network()  # the average goes on: a run that is stopped soon still has a picture
 
     def _stand_alone(self, absorbed: Tensor) -> bool:
         """Whether these are few, and each by itself."""
         strength = (self.y - self.average).abs()
         return self._share(absorbed) < HEAVY and not stand_together(absorbed, strength, self._known)
+
+    def _strike_singly(self, absorbed: Tensor) -> bool:
+        """Whether these are values of one channel rather than whole pixels."""
+        return len(self.y) > 1 and not whole_pixels_lost(~absorbed)
 
     def _share(self, values: Tensor) -> float:
         """Their share of the known values."""
@@ -215,15 +225,16 @@ class ImageRecovery:
         with self._precision:
             x = self.network(z)
         x = x.squeeze(0)
-        residual = x + self.outliers.value() - self.y
-        if self.sampling is not None:
-            residual = residual * self.sampling
+        everywhere = x + self.outliers.value() - self.y
+        residual = everywhere if self.sampling is None else everywhere * self.sampling
         loss = self.objective(residual)
         self.network.zero_grad(set_to_none=True)
         loss.backward()
         for optimizer in self.optimizers:
             optimizer.step()
         drive = residual.detach()
+        if self.clock.singly:  # what all channels are off by is rather a detail that φ does not know yet
+            drive = drive - self.sampling * shared_part(everywhere.detach() * ~self._bad)
         self.outliers.step_(drive if self.readiness is None else drive * self.readiness, self._rate_now)
         self.average.lerp_(x.detach(), self._weight_now)
         self.loss.copy_(loss.detach())

@@ -89,3 +89,11 @@ class MirrorOutliers:
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self.q.copy_(state["q"])
+
+
+def shared_part(residual: Tensor) -> Tensor:
+    """What all channels of a pixel are off by alike, (1, H, W): the least of them where all have one sign, 0 elsewhere.
+
+    residual: (C, H, W).
+    """
+    return residual.amin(dim=0, keepdim=True).clamp(min=0) + residual.amax(dim=0, keepdim=True).clamp(max=0)

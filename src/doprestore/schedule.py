@@ -57,9 +57,12 @@ class Clock:
     searches: how many there are, each of ``search_steps``. fits: how many follow them, each with its share of the steps
         that are left.
     robust: whether θ descends the robust objective from here on.
+    singly: whether s leaves to θ what all channels of a pixel are off by.
     """
 
-    _CHANGED = {"found": float, "pace": float, "searches": int, "search_steps": int, "fits": int, "robust": bool}
+    _CHANGED = {"found": float, "pace": float, "searches": int, "search_steps": int, "fits": int} | dict.fromkeys(
+        ("robust", "singly"), bool
+    )
 
     def __init__(self, settings: ImageSettings, height: int, width: int):
         self._settings = settings
@@ -69,6 +72,7 @@ class Clock:
         self.searches = 0
         self.fits = 1
         self.robust = False
+        self.singly = False
         published = 4 * REFERENCE_ALPHA / (3 * REFERENCE_SIDE * math.sqrt(height * width))
         if settings.is_paper:
             self._base = published
@@ -155,7 +159,7 @@ def last_noise(unexplained: float, kept: float, channels: int) -> float:
 class StoppedClock:
     """For fits without outliers: g and h never leave their start, s = 0, and there is nothing to search for."""
 
-    robust = False
+    robust = singly = False
 
     def ends_first_of_two_fits(self, step: int) -> bool:
         return False

@@ -13,7 +13,7 @@ import torch
 from doprestore._version import __version__
 from doprestore.errors import InputError, OutputError
 
-FORMAT = 7  # raised whenever the meaning of the contents changes
+FORMAT = 8  # raised whenever the meaning of the contents changes
 
 
 def fingerprint(*arrays: np.ndarray | None) -> str:
