@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from doprestore.image import ImageRecovery
+from doprestore.outliers import shared_part
 from doprestore.schedule import INPUT_NOISE, SEARCHES, last_noise, light_pace
 from doprestore.settings import image_settings
 
@@ -34,9 +35,9 @@ def test_a_second_search_leaves_every_neighbourhood_something_to_go_by():
         assert (recovery.sampling[:, 5, 5] == 0).all() and (recovery.sampling[:, 50:, 50:] == 1).all()
 
 
-def searched(value_wrong, mask=None):
+def searched(value_wrong, mask=None, channels=3):
     """A recovery at the end of its first search, which has found out the values of that index."""
-    recovery = ImageRecovery(picture(), tiny(steps=20), mask)
+    recovery = ImageRecovery(picture(channels), tiny(steps=20), mask)
     recovery.average.copy_(recovery.y)  # so that any s at all counts as an outlier
     recovery.outliers.q[value_wrong] = 8.0
     recovery.step_number = recovery.clock.search_steps
@@ -172,3 +173,60 @@ def test_the_shares_of_outliers_that_the_clock_knows_are_those_of_the_known_valu
     assert resumed.clock.found == recovery.clock.found
     few = (torch.rand((3, 64, 64), generator=torch.Generator().manual_seed(0)) < 0.1) & ~mask
     assert searched(few, mask).clock.pace == pytest.approx(light_pace(float(few[:, 32:].float().mean())))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "channels", "singly"),
+    [
+        ((0, slice(None, None, 4), slice(None, None, 4)), 3, True),  # few, each by itself,
+        ((slice(None), slice(None, None, 4), slice(None, None, 4)), 3, False),  # but whole pixels,
+        ((0, slice(None, None, 4), slice(None, None, 4)), 1, False),  # or of a grey picture
+        ((0, slice(None, None, 8)), 3, False),  # and not lines, if in one channel
+        (picture() < 0.45, 3, True),  # very many
+        ((picture(1) < 0.45).expand(3, 64, 64), 3, False),
+    ],
+)
+def test_outliers_that_strike_channels_singly_are_known_as_such(wrong, channels, singly):
+    recovery = searched(wrong, channels=channels)
+    assert recovery.clock.singly == singly
+    resumed = ImageRecovery(picture(channels), tiny(steps=20))
+    resumed.load_state_dict(copy.deepcopy(recovery.state_dict()))
+    assert resumed.clock.singly == singly
+
+
+def test_where_they_do_what_all_channels_are_off_by_drives_no_outlier():
+    y = picture()
+    y[:, :32] = 0  # all channels of φ are above
+    recovery = ImageRecovery(y, tiny(steps=20))
+    recovery.clock.singly = True
+    recovery.step()
+    r = (recovery.average - recovery.y) * recovery.clock.rate(0)
+    torch.testing.assert_close(recovery.outliers.q, r - shared_part(r))
+    assert (recovery.outliers.q[:, :32].amin(dim=0) == 0).all() and recovery.outliers.q[:, :32].any()
+
+
+@pytest.mark.parametrize("below", [0.0, 1.0])
+def test_then_what_lies_under_the_mask_tells_nothing_either(below):
+    y, bad = picture(), picture()[[1, 0, 2]] < 0.3
+    answers = []
+    for under in (0.5, below):
+        recovery = ImageRecovery(torch.where(bad, under, y), tiny(steps=20), bad)
+        recovery.clock.singly = True
+        recovery.step()
+        answers.append(recovery.outliers.q)
+    assert answers[0].any() and torch.equal(*answers)
+
+
+@pytest.mark.parametrize(("every", "first", "second"), [(2, False, False), (5, True, False), (16, True, True)])
+def test_in_the_fits_only_while_they_are_few(every, first, second):
+    recovery = ImageRecovery(picture(), tiny(steps=20))
+    recovery.clock.singly = True
+    recovery.average.copy_(recovery.y)
+    recovery.outliers.q[:2, ::every] = 8.0
+    recovery.step_number = 2 * recovery.clock.search_steps
+    recovery._end_search(recovery._levels())
+    assert recovery.clock.singly == first
+    recovery._compute = lambda: None
+    while recovery.step_number < 20:
+        recovery.step()
+    assert recovery.clock.singly == second
