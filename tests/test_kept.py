@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from doprestore.kept import whole_pixels_lost
+from doprestore.kept import WHOLE, wholeness
 
 
 def test_values_lost_one_by_one_are_told_from_whole_pixels():
     random = torch.Generator().manual_seed(0)
     for share in (0.1, 0.5, 0.7):
-        assert not whole_pixels_lost((torch.rand(3, 64, 64, generator=random) > share).float())
-        pixels = (torch.rand(64, 64, generator=random) > share).float().expand(3, 64, 64).clone()
-        assert whole_pixels_lost(pixels)
-        missed = torch.rand(3, 64, 64, generator=random) < 0.1  # a tenth of the values was right, or not found
-        assert whole_pixels_lost(torch.where(missed, 1.0, pixels))
-    assert not whole_pixels_lost(torch.ones(3, 64, 64))
+        single = torch.rand(3, 64, 64, generator=random) < share
+        assert wholeness(single) == pytest.approx(0, abs=0.05)
+        whole = (torch.rand(64, 64, generator=random) < share).expand(3, 64, 64)
+        assert wholeness(whole) == pytest.approx(1)
+        found = whole & (torch.rand(3, 64, 64, generator=random) < 0.9)  # a tenth of the values was right, or not found
+        assert WHOLE < wholeness(found) < 1
+    assert wholeness(torch.zeros(3, 8, 8, dtype=torch.bool)) == 0
+    assert wholeness(torch.ones(3, 8, 8, dtype=torch.bool)) == 1
+    assert wholeness(torch.eye(8, dtype=torch.bool)[None]) == wholeness(torch.zeros(1, 8, 8, dtype=torch.bool)) == 1

@@ -20,7 +20,7 @@ from torch import Tensor
 from doprestore.devices import choose_device, uses_bfloat16
 from doprestore.errors import InputError
 from doprestore.graphs import Replayed
-from doprestore.kept import spare_neighbourhoods, unexplained, whole_pixels_lost
+from doprestore.kept import WHOLE, spare_neighbourhoods, unexplained, wholeness
 from doprestore.levels import SharedLevels, shared_levels
 from doprestore.masks import checked_mask
 from doprestore.optimizer import forget, optimizers
@@ -35,6 +35,10 @@ from doprestore.unet import UNet
 INITIAL_SCALE = 1e-5  # of g and h
 EDGE = 0.02  # ε of the robust objective
 SLIGHT = 0.05  # a value no further off may be right, although s explains it better than the network
+# Where the wholeness of the outliers is below SINGLY, what all channels of a pixel are off by, up to DETAIL, is left to θ.
+# Sharp pictures have 0.14 under single impulses, for some of their details are found; a few cosmic rays have 0.3.
+SINGLY = 0.15
+DETAIL = 0.2
 RELUCTANCE = 0.05  # the rate of g and h, against that of the others, for values off the levels that outliers share
 
 
@@ -98,7 +102,7 @@ class ImageRecovery:
         In place, for a CUDA graph knows the tensors by address."""
         network, z = self._drawn()
         self.network.load_state_dict(network.state_dict())
-        self.network.know_colours(self.network_output(), graded=not whole_pixels_lost(self.sampling))
+        self.network.know_colours(self.network_output(), graded=wholeness(self.sampling == 0) < WHOLE)
         self.z.copy_(z)
         forget(self.optimizers)
 
@@ -169,8 +173,8 @@ class ImageRecovery:
         return self._share(absorbed) < HEAVY and not stand_together(absorbed, strength, self._known)
 
     def _strike_singly(self, absorbed: Tensor) -> bool:
-        """Whether these are values of one channel rather than whole pixels."""
-        return len(self.y) > 1 and not whole_pixels_lost(~absorbed)
+        """Whether these are values of one channel, with hardly any whole pixels among them."""
+        return wholeness(absorbed) < SINGLY
 
     def _share(self, values: Tensor) -> float:
         """Their share of the known values."""
@@ -234,7 +238,8 @@ class ImageRecovery:
             optimizer.step()
         drive = residual.detach()
         if self.clock.singly:  # what all channels are off by is rather a detail that φ does not know yet
-            drive = drive - self.sampling * shared_part(everywhere.detach() * ~self._bad)
+            shared = shared_part(everywhere.detach() * ~self._bad)
+            drive = drive - self.sampling * shared.clamp(-DETAIL, DETAIL)
         self.outliers.step_(drive if self.readiness is None else drive * self.readiness, self._rate_now)
         self.average.lerp_(x.detach(), self._weight_now)
         self.loss.copy_(loss.detach())

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 REACH = 4  # a neighbourhood is a square of 9 values a side
+WHOLE = 0.5  # from this wholeness on it is whole pixels that are lost
 LEAST_TRUSTED = 0.35  # the share of its values below which none of it is given up
 
 
@@ -17,15 +18,16 @@ def spare_neighbourhoods(kept: Tensor, before: Tensor) -> Tensor:
     return torch.where(neighbourhood_means(kept, 2 * REACH + 1) < LEAST_TRUSTED, before, kept)
 
 
-def whole_pixels_lost(kept: Tensor) -> bool:
-    """Whether pixels have lost all their values at once, rather than each value by itself. (C, H, W), 0 where one is lost.
+def wholeness(lost: Tensor) -> float:
+    """How much it is whole pixels that are lost rather than single values: 0 as by chance, 1 where no pixel keeps any.
 
-    Judged by how many have, on a scale from chance to as many as there can be.
+    lost: bool (C, H, W). 1 for a grey picture, whatever is lost; else 0 where nothing is.
     """
-    lost = (kept == 0).float()
-    most = lost.mean().item()
-    chance = most ** len(lost)
-    return lost.prod(dim=0).mean().item() > (chance + most) / 2
+    if len(lost) == 1 or lost.all():
+        return 1.0
+    share = lost.float().mean().item()
+    chance = share ** len(lost)
+    return (lost.all(dim=0).float().mean().item() - chance) / (share - chance) if share else 0.0
 
 
 def neighbourhood_means(values: Tensor, side: int) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from doprestore.image import ImageRecovery
-from doprestore.kept import whole_pixels_lost
+from doprestore.kept import WHOLE, wholeness
 from doprestore.metrics import psnr
 from doprestore.recovery import Progress
 from doprestore.schedule import StoppedClock
@@ -72,7 +72,7 @@ def known_mask(
     fit = PriorFit(picture, settings or image_settings(), "l2", trusted)
     pixels = trusted.all(dim=0)
     if pixels.any():
-        fit.network.know_colours(picture[:, pixels].to(fit.device), graded=not whole_pixels_lost(trusted))
+        fit.network.know_colours(picture[:, pixels].to(fit.device), graded=wholeness(~trusted) < WHOLE)
     return _run(
         fit,
         clean,
