@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from doprestore import cli
-from doprestore.reproduce.pictures import PAPER
+from doprestore.reproduce.originals import PAPER
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -9,7 +9,7 @@ import torch
 from doprestore.baselines import METHODS
 from doprestore.baselines.filters import MEDIAN_SIZES, adaptive_median, best_median, median
 from doprestore.baselines.tv import best_tv_l1, tv_l1
-from doprestore.corruption import corrupt
+from doprestore.damage.make import corrupt
 from doprestore.errors import UsageError
 from doprestore.metrics import psnr
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from doprestore.baselines.matrix import convex_program, factorisation_l1
+from doprestore.baselines.robust_pca import convex_program, factorisation_l1
 from doprestore.metrics import relative_error
 
 

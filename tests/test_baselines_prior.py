@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from doprestore.baselines.prior import PriorFit, dip, dip_l1, known_mask
-from doprestore.corruption import corrupt
+from doprestore.baselines.deep_prior import PriorFit, dip, dip_l1, known_mask
+from doprestore.damage.make import corrupt
+from doprestore.image.recovery import recover_image
+from doprestore.image.settings import image_settings
 from doprestore.metrics import psnr
-from doprestore.recovery import recover_image
-from doprestore.settings import image_settings
 
 SETTINGS = image_settings(steps=60, width=8, device="cpu", precision="float32")
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from doprestore.baselines import METHODS
-from doprestore.corruption import corrupt
+from doprestore.damage.make import corrupt
+from doprestore.image.settings import image_settings
 from doprestore.metrics import psnr
-from doprestore.settings import image_settings
 
 
 @pytest.mark.parametrize("name", METHODS)

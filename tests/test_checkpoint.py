@@ -17,12 +17,12 @@ import pytest
 import torch
 from PIL import Image
 
-import doprestore.cli.running as running
+import doprestore.cli.pictures.session as running
 from doprestore.cli.interrupt import Interrupt
 from doprestore.errors import InputError, OutputError
+from doprestore.image.recovery import recover_image
+from doprestore.image.settings import image_settings
 from doprestore.io.checkpoint import fingerprint, load_checkpoint, save_checkpoint
-from doprestore.recovery import recover_image
-from doprestore.settings import image_settings
 
 IDENTITY = {"kind": "image", "data": "abc", "settings": {"steps": 5, "tau": 0.1}}
 QUICK = ("--steps", 12, "--width", 4, "--device", "cpu")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import doprestore.cli.running as running
+import doprestore.cli.pictures.session as running
 from doprestore.io.images import read_picture
 
 QUICK = ("--steps", 2, "--width", 4, "--device", "cpu", "--output", "network")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from doprestore.damage.kinds import KINDS
 from doprestore.io.images import read_picture
-from doprestore.kinds import KINDS
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-import doprestore.cli.running as running
+import doprestore.cli.pictures.session as running
 
 QUICK = ("--steps", 2, "--width", 4, "--device", "cpu")
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import doprestore.cli.running as running
+import doprestore.cli.pictures.session as running
 from doprestore.io.images import read_picture
-from doprestore.report import outlier_map
+from doprestore.report.content import outlier_map
 
 QUICK = ("--steps", 2, "--width", 4, "--device", "cpu")
 

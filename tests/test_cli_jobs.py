@@ -11,7 +11,7 @@ import time
 import pytest
 import torch
 
-import doprestore.cli.pool as pool
+import doprestore.cli.pictures.processes as pool
 
 QUICK = ("--steps", 2, "--width", 4, "--device", "cpu", "--output", "network")
 

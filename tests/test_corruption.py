@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from doprestore import font
-from doprestore.corruption import _MAKERS, corrupt
+from doprestore.damage import font
+from doprestore.damage.kinds import KINDS
+from doprestore.damage.make import _MAKERS, corrupt
 from doprestore.errors import UsageError
-from doprestore.kinds import KINDS
 
 DRAWN = ["lines", "scratches", "text", "cosmic"]
 # A grey no impulse can hit, so that every damaged entry counts as changed.

@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
-import doprestore.cli.restoring as restoring
-from doprestore.cli.cluster import restore_on_cluster, restore_task
+import doprestore.cli.pictures.one as restoring
 from doprestore.cli.interrupt import Interrupt
-from doprestore.cli.jobs import Choices, Files, plan_many
+from doprestore.cli.pictures.cluster import restore_on_cluster, restore_task
+from doprestore.cli.pictures.jobs import Choices, Files, plan_many
 from doprestore.errors import InputError
-from doprestore.settings import image_settings
+from doprestore.image.settings import image_settings
 
 # distributed warns about deprecations of its own and of its ports.
 pytestmark = pytest.mark.filterwarnings("default")
@@ -84,7 +84,7 @@ def test_only_what_is_no_fault_of_the_picture_is_tried_again(scans, monkeypatch,
 
 def _sabotage(marker: str, how: str) -> None:
     """On a worker: the first picture named 0.png that any of them takes up makes it die or raise."""
-    import doprestore.cli.restoring as there
+    import doprestore.cli.pictures.one as there
 
     restore = getattr(there.restore_file, "restore", there.restore_file)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from doprestore.graphs import WARM_UP, Replayed
-from doprestore.image import ImageRecovery
-from doprestore.settings import image_settings
+from doprestore.image.graphs import WARM_UP, Replayed
+from doprestore.image.settings import image_settings
+from doprestore.image.step import ImageRecovery
 
 
 def test_every_call_does_the_work_with_the_numbers_of_the_moment(device):

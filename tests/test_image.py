@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from doprestore.errors import InputError, NumericalError, UsageError
-from doprestore.image import INPUT_NOISE, ImageRecovery
+from doprestore.image.recovery import recover_image
+from doprestore.image.schedule import LATE, SEARCH, SEARCHES, Clock, StoppedClock
+from doprestore.image.settings import image_settings
+from doprestore.image.step import INPUT_NOISE, ImageRecovery
 from doprestore.metrics import psnr
-from doprestore.recovery import recover_image
-from doprestore.schedule import LATE, SEARCH, SEARCHES, Clock, StoppedClock
-from doprestore.settings import image_settings
 
 
 def picture(channels=3, height=64, width=64, seed=0):

@@ -1,64 +1,161 @@
-"""The direction of imports: cli -> algorithms -> parts, and who may use Click, Pillow and files."""
+"""The walls of the house: what each part of the package may reach by its imports, directly or through others."""
 
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import doprestore
+from doprestore.baselines import METHODS
+from doprestore.cli import COMMANDS
+from doprestore.reproduce import FIGURES
 
 PACKAGE = Path(doprestore.__file__).parent
 MODULES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for path in PACKAGE.rglob("*.py")
 }
-# What io, metrics, report and the other parts must not know about.
-ABOVE_THE_PARTS = ("image", "recovery", "tiles", "api", "matrix", "robust_pca", "baselines", "reproduce", "cli")
-PARTS = ("io", "metrics", "report", "outliers", "unet", "operators", "padding", "corruption", "errors", "settings")
+SHARED = {"errors", "outliers", "drive", "machine", "metrics"}
+# Part of the package -> the parts that it may reach, besides itself.
+WALLS = {
+    "_version": set(),
+    "errors": set(),
+    "metrics": {"errors"},
+    "outliers": {"errors"},
+    "machine": {"errors"},
+    "drive": {"errors", "metrics"},
+    "image": SHARED,
+    "matrix": SHARED,
+    "damage": {"errors"},
+    "io": {"errors", "_version"},
+    "report": {"errors", "metrics", "io", "_version"},
+    "baselines": SHARED | {"image", "matrix"},
+    "reproduce": SHARED | {"image", "matrix", "baselines", "damage", "report", "io", "_version"},
+}
+UNWALLED = {"", "__main__", "cli"}
 CONSOLE = {"click", "tqdm"}
-PICTURE_FILES = {"PIL", "tifffile", "imagecodecs"}
+PICTURE_FILES = {"PIL", "tifffile", "imagecodecs"}  # report/png.py draws its page with Pillow
 
 
-def _imports(path: Path) -> set[str]:
-    """Every module that the file imports, inside functions too."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+def _imports(tree: ast.AST) -> Iterator[str]:
+    """Every module that the code imports, in functions too, but not what is for type checkers alone."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            continue
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+            assert node.level == 0, "write whole names of modules; relative ones are not followed here"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        yield from _imports(node)
+
+
+def _graph() -> dict[str, set[str]]:
+    """Module of ours -> what it imports: modules of ours and the first names of others'."""
+    graph = {}
+    for module, path in MODULES.items():
+        found = set(_imports(ast.parse(path.read_text())))
+        # The public names, the methods and the figures are loaded from tables.
+        found |= {f"doprestore.{doprestore._PUBLIC.get(name.removeprefix('doprestore.'), '-')}" for name in found}
+        graph[module] = {name for name in found if name in MODULES} | {name.split(".")[0] for name in found} - {"doprestore"}
+    graph["doprestore.baselines"] |= {f"doprestore.baselines.{method.module}" for method in METHODS.values()}
+    graph["doprestore.reproduce"] |= {f"doprestore.reproduce.{entry.module}" for entry in FIGURES.values()}
+    return graph
+
+
+def _reached(module: str, graph: Mapping[str, set[str]]) -> dict[str, list[str]]:
+    """All that ``module`` reaches, each with the chain of imports that leads there."""
+    chains = {module: [module]}
+    ahead = [module]
+    while ahead:
+        here = ahead.pop()
+        for name in graph.get(here, ()):
+            if name not in chains:
+                chains[name] = [*chains[here], name]
+                ahead.append(name)
+    return chains
+
+
+def _part(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+def _breaches(graph: Mapping[str, set[str]]) -> list[str]:
+    """The chains of imports that break through a wall or bring the console where it does not belong."""
+    found = []
+    for module in graph:
+        part = _part(module)
+        if part in UNWALLED:
+            continue
+        for name, chain in _reached(module, graph).items():
+            ours = name.startswith("doprestore.")
+            if name in CONSOLE or ours and _part(name) not in WALLS[part] | {part}:
+                found.append(" -> ".join(chain))
     return found
 
 
-def _below(module: str, names: tuple[str, ...]) -> bool:
-    return any(module == f"doprestore.{name}" or module.startswith(f"doprestore.{name}.") for name in names)
+def test_every_part_has_its_walls():
+    assert {_part(module) for module in MODULES} - UNWALLED == set(WALLS) - ({"drive"} - {_part(m) for m in MODULES})
+    assert len({_part(module) for module in MODULES if not _part(module).startswith("_")}) <= 13
 
 
 def test_the_walk_sees_the_package():
-    assert "doprestore.image" in MODULES and "doprestore.io.images" in MODULES
-    assert "doprestore.unet" in _imports(MODULES["doprestore.image"])
+    graph = _graph()
+    assert "doprestore.image.unet" in graph["doprestore.image.step"] and "PIL" in graph["doprestore.io.decode"]
+    assert "doprestore.matrix.api" in graph["doprestore.matrix.estimator"]
+    assert "doprestore.image.unet" in _reached("doprestore.cli.image", graph)
+    assert "doprestore.image.unet" in _reached("doprestore.baselines", graph)
 
 
-@pytest.mark.parametrize("module", sorted(MODULES))
-def test_direction(module):
-    imports = _imports(MODULES[module])
-    roots = {name.split(".")[0] for name in imports}
-    if not _below(module, ("cli",)):
-        assert not roots & CONSOLE
-        if module != "doprestore.__main__":
-            assert not any(_below(name, ("cli",)) for name in imports)
-    if not _below(module, ("io",)):
-        assert not roots & PICTURE_FILES
-    if _below(module, PARTS):
-        assert not [name for name in imports if _below(name, ABOVE_THE_PARTS)]
-    if _below(module, ("image", "matrix", "baselines", "outliers", "unet")):
-        assert not [name for name in imports if _below(name, ("io",))]
+def test_no_wall_is_broken():
+    assert _breaches(_graph()) == []
 
 
-@pytest.mark.parametrize("module", sorted(name for name in MODULES if not _below(name, ("cli", "io"))))
+@pytest.mark.parametrize(
+    ("module", "extra", "through"),
+    [
+        ("doprestore.image.unet", "doprestore.io.files", "doprestore.image.api"),
+        ("doprestore.matrix.flow", "doprestore.image.settings", "doprestore.matrix.solver"),
+        ("doprestore.machine", "doprestore.image.settings", "doprestore.matrix.api"),
+        ("doprestore.io.files", "doprestore.matrix.api", "doprestore.io.images"),
+        ("doprestore.metrics", "tqdm", "doprestore.image.recovery"),
+        ("doprestore.report.plots", "doprestore.cli", "doprestore.reproduce.fig_pictures"),
+    ],
+)
+def test_a_breach_is_seen_from_afar(module, extra, through):
+    graph = _graph()
+    graph[module] = graph[module] | {extra}
+    assert any(chain.startswith(f"{through} -> ") and f"{module} -> {extra}" in chain for chain in _breaches(graph))
+
+
+def test_only_io_and_report_know_picture_files():
+    graph = _graph()
+    assert {_part(module) for module in graph if graph[module] & PICTURE_FILES} == {"io", "report"}
+
+
+@pytest.mark.parametrize("module", sorted(name for name in MODULES if _part(name) not in ("cli", "io")))
 def test_only_the_command_line_prints_and_only_io_opens_files(module):
+    allowed = {"read_text"} if module == "doprestore.machine" else set()  # what the system says in /proc
     calls = {node.func for node in ast.walk(ast.parse(MODULES[module].read_text())) if isinstance(node, ast.Call)}
     names = {func.id if isinstance(func, ast.Name) else getattr(func, "attr", "") for func in calls}
-    assert not names & {"print", "echo", "open", "write_text", "write_bytes", "read_text", "read_bytes"}
+    assert not names & ({"print", "echo", "open", "write_text", "write_bytes", "read_text", "read_bytes"} - allowed)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_loads_no_torch(command):
+    code = f"import sys; from doprestore.cli import run; run(['{command}', '--help']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", doprestore.__all__)
+def test_public_names(name):
+    assert getattr(doprestore, name) is not None
+    if name != "__version__":
+        assert getattr(import_module(f"doprestore.{doprestore._PUBLIC[name]}"), name) is getattr(doprestore, name)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from doprestore.io.machine import freed_memory_kept
+from doprestore.machine import freed_memory_kept
 
 MEGABYTE = 2**20
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from doprestore.kept import WHOLE, wholeness
+from doprestore.image.kept import WHOLE, wholeness
 
 
 def test_values_lost_one_by_one_are_told_from_whole_pixels():

@@ -7,10 +7,10 @@ import copy
 import pytest
 import torch
 
-from doprestore.corruption import corrupt
-from doprestore.image import RELUCTANCE, ImageRecovery
-from doprestore.levels import shared_levels
-from doprestore.settings import ImageSettings, image_settings
+from doprestore.damage.make import corrupt
+from doprestore.image.levels import shared_levels
+from doprestore.image.settings import ImageSettings, image_settings
+from doprestore.image.step import RELUCTANCE, ImageRecovery
 
 
 def smooth(channels: int, side: int = 128) -> torch.Tensor:

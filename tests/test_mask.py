@@ -7,13 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-import doprestore.cli.running as running
+import doprestore.cli.pictures.session as running
 from doprestore import restore_image
 from doprestore.errors import InputError
-from doprestore.image import ImageRecovery
+from doprestore.image.recovery import recover_image
+from doprestore.image.settings import image_settings
+from doprestore.image.step import ImageRecovery
 from doprestore.io.images import Picture, read_picture, write_picture
-from doprestore.recovery import recover_image
-from doprestore.settings import image_settings
 
 # So small an alpha finds nothing in noise by itself: what is judged corrupted is what the mask says.
 QUICK = ("--steps", 2, "--width", 4, "--device", "cpu", "--alpha", 1e-3)

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from doprestore.convex import ConvexRPCA, convex_sensing
-from doprestore.descent import Descent
-from doprestore.operators import EntryMask, Identity, Stack
+from doprestore.matrix.convex import ConvexRPCA, convex_sensing
+from doprestore.matrix.descent import Descent
+from doprestore.matrix.operators import EntryMask, Identity, Stack
 from doprestore.outliers import OutlierPair
 
 

@@ -22,11 +22,11 @@ import torch
 from plain_unet import PlainUNet
 from torch import Tensor
 
-from doprestore.baselines.prior import dip, dip_l1
-from doprestore.image import ImageRecovery
+from doprestore.baselines.deep_prior import dip, dip_l1
+from doprestore.image.recovery import recover_image
+from doprestore.image.settings import image_settings
+from doprestore.image.step import ImageRecovery
 from doprestore.metrics import psnr
-from doprestore.recovery import recover_image
-from doprestore.settings import image_settings
 
 STORED = Path(__file__).with_name("paper_preset.txt")
 TIGHT = 5e-5
@@ -106,7 +106,11 @@ def numbers() -> Iterator[tuple[str, np.ndarray]]:
     for name, (clean, more, bad) in cases.items():
         losses: list[float] = []
         result = recover_image(
-            speckled(clean), settings(**more), mask=bad, report_every=1, callback=lambda now, all=losses: all.append(now.loss)
+            speckled(clean),
+            settings(**more),
+            mask=bad,
+            report_every=1,
+            callback=lambda now, all=losses: all.append(now.loss),
         )
         yield name, np.array([*losses, *result.network[:, ::8, ::8].flatten().tolist()])
         # s is of the order of 1e-10 after so few steps; relative to its start that tells the rates of g and h.

@@ -7,13 +7,13 @@ import copy
 import pytest
 import torch
 
-from doprestore import repeated
-from doprestore.corruption import corrupt
+from doprestore.damage.make import corrupt
 from doprestore.errors import InputError
-from doprestore.image import ImageRecovery
-from doprestore.recovery import recover_image
-from doprestore.repeated import RepeatedRecovery, number_of_runs
-from doprestore.settings import image_settings
+from doprestore.image import repeated
+from doprestore.image.recovery import recover_image
+from doprestore.image.repeated import RepeatedRecovery, number_of_runs
+from doprestore.image.settings import image_settings
+from doprestore.image.step import ImageRecovery
 
 SETTINGS = image_settings(steps=26, width=4, alpha=5000, device="cpu", precision="float32")
 

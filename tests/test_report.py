@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 import doprestore
-from doprestore.report import curves, histogram, thumbnail
+from doprestore.report.content import curves, histogram, thumbnail
 
 QUICK = ("--steps", 3, "--width", 4, "--device", "cpu", "--precision", "float32")
 

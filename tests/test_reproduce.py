@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from doprestore.descent import Descent
 from doprestore.errors import InputError
 from doprestore.io.images import write_picture
-from doprestore.reproduce import FIGURES, image, load, matrix, running, theorem
+from doprestore.matrix.descent import Descent
+from doprestore.reproduce import FIGURES, cells, fig_matrices, fig_pictures, fig_theorem, load
 from doprestore.reproduce.figure import Outcome, Plan, Runs
-from doprestore.reproduce.pictures import PAPER, SAMPLES
+from doprestore.reproduce.originals import PAPER, SAMPLES
 
 QUICK = Plan("quick")
 
@@ -36,7 +36,7 @@ def squares(monkeypatch):
 
     def use(*numbers, name="fig1a"):
         figure = replace(load(name), runs=runs, cells=lambda plan: [{"x": x} for x in numbers])
-        monkeypatch.setattr(matrix, name.upper(), figure)
+        monkeypatch.setattr(fig_matrices, name.upper(), figure)
         return computed
 
     runs = Runs(("x",), ("value",), compute)
@@ -45,11 +45,11 @@ def squares(monkeypatch):
 
 def test_what_is_computed_is_kept_and_not_computed_again(squares, tmp_path):
     computed = squares(1, 2, 0.5)
-    first = running.run("fig1a", QUICK, tmp_path)
+    first = cells.run("fig1a", QUICK, tmp_path)
     assert [row["value"] for row in first] == [1, 1, 4, 8, 0.25, 0.125]
     squares(3, 0.5, 2)
     seen = []
-    again = running.run("fig1a", QUICK, tmp_path, seen.append)
+    again = cells.run("fig1a", QUICK, tmp_path, seen.append)
     assert computed == [1, 2, 0.5, 3]
     assert [row["value"] for row in again] == [9, 27, 0.25, 0.125, 4, 8]  # the cells asked for, and no others
     assert seen[-1].cell == seen[-1].cells == 3
@@ -58,9 +58,9 @@ def test_what_is_computed_is_kept_and_not_computed_again(squares, tmp_path):
 
 def test_figures_share_what_they_have_in_common(squares, tmp_path):
     computed = squares(1, 2)
-    running.run("fig1a", QUICK, tmp_path)
+    cells.run("fig1a", QUICK, tmp_path)
     squares(2, 3, name="fig2a")
-    assert [row["value"] for row in running.run("fig2a", QUICK, tmp_path)] == [4, 8, 9, 27]
+    assert [row["value"] for row in cells.run("fig2a", QUICK, tmp_path)] == [4, 8, 9, 27]
     assert computed == [1, 2, 3]
     with open(tmp_path / "fig2a.csv") as file:
         assert [row["x"] for row in csv.DictReader(file)] == ["2", "2", "3", "3"]
@@ -71,15 +71,15 @@ def test_an_interrupted_run_keeps_what_it_has(squares, tmp_path, run_cli):
     code, stdout, stderr = run_cli("reproduce", "fig1a", "-o", tmp_path)
     assert code == 130 and stdout == "" and stderr.strip() == "doprestore: error: interrupted"
     squares(1, 2)
-    running.run("fig1a", QUICK, tmp_path)
+    cells.run("fig1a", QUICK, tmp_path)
     assert computed == [1, 2]
 
 
 def test_numbers_of_another_version_do_not_count(squares, tmp_path, monkeypatch):
     computed = squares(1)
-    running.run("fig1a", QUICK, tmp_path)
-    monkeypatch.setattr(running, "__version__", "99.0")
-    running.run("fig1a", QUICK, tmp_path)
+    cells.run("fig1a", QUICK, tmp_path)
+    monkeypatch.setattr(cells, "__version__", "99.0")
+    cells.run("fig1a", QUICK, tmp_path)
     assert computed == [1, 1]
 
 
@@ -87,11 +87,11 @@ def test_numbers_of_another_version_do_not_count(squares, tmp_path, monkeypatch)
                                      b"version,x,value,seconds\n0.1.0,1,many,1\n"])  # fmt: skip
 def test_a_foreign_table_is_not_touched(squares, tmp_path, monkeypatch, content):
     squares(1)
-    monkeypatch.setattr(running, "__version__", "0.1.0")
+    monkeypatch.setattr(cells, "__version__", "0.1.0")
     path = tmp_path / "fig1a.csv"
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"fig1a\.csv: .* move it away"):
-        running.run("fig1a", QUICK, tmp_path)
+        cells.run("fig1a", QUICK, tmp_path)
     assert path.read_bytes() == content
 
 
@@ -106,18 +106,19 @@ def small(monkeypatch):
         return {"n": n, "r": 1, "p": 0.1, "steps": 1500, "tau": 2e-3, **more}
 
     replacements = {
-        "FIG1A": lambda plan: [cells(30, trial=0, method=m) for m in (matrix.EXACT, matrix.FULL, matrix.DOP)],
+        "FIG1A": lambda plan: [cells(30, trial=0, method=m)
+                               for m in (fig_matrices.EXACT, fig_matrices.FULL, fig_matrices.DOP)],
         "FIG2A": lambda plan: [cells(20, trial=trial, alpha_by_sqrt_n=factor)
                                for factor in (0.25, 0.5, 1.0, 2.0, 4.0) for trial in range(2)],
-        "FIG2B": lambda plan: [cells(20, trial=0, method=matrix.CONVEX) | {"r": r, "p": p}
+        "FIG2B": lambda plan: [cells(20, trial=0, method=fig_matrices.CONVEX) | {"r": r, "p": p}
                                for r in (1, 8) for p in (0.1, 0.5)],
         "FIG2C": lambda plan: [cells(20, trial=0, method=m) | {"r": r, "p": p}
-                               for m in (matrix.CONVEX, matrix.DOP) for r in (1, 8) for p in (0.1, 0.5)],
+                               for m in (fig_matrices.CONVEX, fig_matrices.DOP) for r in (1, 8) for p in (0.1, 0.5)],
     }  # fmt: skip
     for name, replacement in replacements.items():
-        monkeypatch.setattr(matrix, name, replace(getattr(matrix, name), cells=replacement))
+        monkeypatch.setattr(fig_matrices, name, replace(getattr(fig_matrices, name), cells=replacement))
     one = [{"seed": 2, "alpha": 2.0, "tau": 0.02, "steps": 4000}]
-    monkeypatch.setattr(theorem, "THEOREM1", replace(theorem.THEOREM1, cells=lambda plan: one))
+    monkeypatch.setattr(fig_theorem, "THEOREM1", replace(fig_theorem.THEOREM1, cells=lambda plan: one))
 
 
 @pytest.fixture
@@ -157,13 +158,13 @@ def gallery(tmp_path, monkeypatch):
     for number, name in enumerate(PAPER):
         write_picture(folder / f"{name}.png", np.stack([ramp[:, None] + 0.1 * number * ramp] * 3).clip(0, 1))
     for name in ("FIG1B", "FIG3", "FIG4A", "FIG4B"):
-        figure = getattr(image, name)
+        figure = getattr(fig_pictures, name)
 
         def cells(plan, figure=figure):
             return [cell | {"steps": 3, "width": cell["width"] // 8} for cell in figure.cells(plan)]
 
-        monkeypatch.setattr(image, name, replace(figure, cells=cells))
-    monkeypatch.setattr(image, "_cells_3", image.FIG3.cells)
+        monkeypatch.setattr(fig_pictures, name, replace(figure, cells=cells))
+    monkeypatch.setattr(fig_pictures, "_cells_3", fig_pictures.FIG3.cells)
     return folder
 
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from doprestore.reproduce import image, load, matrix, running
+from doprestore.reproduce import cells, fig_matrices, fig_pictures, load
 from doprestore.reproduce.figure import Plan
 
 
 def rows_1a(exact=1e-6, full=0.7, dop=(0.5, 0.05)):
-    ends = {matrix.EXACT: (1.0, exact), matrix.FULL: (1.0, full), matrix.DOP: dop}
+    ends = {fig_matrices.EXACT: (1.0, exact), fig_matrices.FULL: (1.0, full), fig_matrices.DOP: dop}
     return [{"method": method, "trial": trial, "step": step, "error": error}
             for method, errors in ends.items() for trial in range(2) for step, error in enumerate(errors)]  # fmt: skip
 
@@ -22,7 +22,7 @@ def rows_2a(best, error=0.05):
 
 def rows_phase(convex, dop=None):
     """Success below the line r/20 + p < limit."""
-    limits = {matrix.CONVEX: convex} | ({} if dop is None else {matrix.DOP: dop})
+    limits = {fig_matrices.CONVEX: convex} | ({} if dop is None else {fig_matrices.DOP: dop})
     grid = [(r, p, trial) for r in (2, 6, 10) for p in (0.1, 0.3, 0.5) for trial in range(3)]
     return [{"r": r, "p": p, "trial": trial, "method": method, "error": 0.01 if r / 20 + p < limit else 0.5}
             for method, limit in limits.items() for r, p, trial in grid]  # fmt: skip
@@ -36,7 +36,7 @@ def rows_theorem(gaps, residual=1e-6):
 
 def rows_picture(curves, **settings):
     """Rows of the picture figures: ``curves`` by the varying settings, PSNR step by step."""
-    base = {"picture": "F16", "amount": 0.5, "method": image.DOP, "width": 32, "damaged": 8.0} | settings
+    base = {"picture": "F16", "amount": 0.5, "method": fig_pictures.DOP, "width": 32, "damaged": 8.0} | settings
     return [base | dict(varying) | {"step": step, "psnr": quality}
             for varying, curve in curves.items() for step, quality in enumerate(curve)]  # fmt: skip
 
@@ -94,7 +94,7 @@ def rows_3(dop):
 def test_verdicts_follow_the_numbers(name, rows, agrees):
     verdict = load(name).verdict(rows)
     assert verdict.agrees is agrees
-    line = running.line(name, Plan("quick", pictures={"F16": torch.zeros(3, 8, 8)}), verdict)
+    line = cells.line(name, Plan("quick", pictures={"F16": torch.zeros(3, 8, 8)}), verdict)
     assert line.endswith("agrees with the paper") is agrees and "\n" not in line
     assert ("DISAGREES" in line) is not agrees
 

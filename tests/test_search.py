@@ -7,10 +7,10 @@ import copy
 import pytest
 import torch
 
-from doprestore.image import DETAIL, ImageRecovery
+from doprestore.image.schedule import INPUT_NOISE, SEARCHES, last_noise, light_pace
+from doprestore.image.settings import image_settings
+from doprestore.image.step import DETAIL, ImageRecovery
 from doprestore.outliers import shared_part
-from doprestore.schedule import INPUT_NOISE, SEARCHES, last_noise, light_pace
-from doprestore.settings import image_settings
 
 
 def picture(channels=3, height=64, width=64):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from doprestore.corruption import corrupt
-from doprestore.strokes import stand_together
+from doprestore.damage.make import corrupt
+from doprestore.image.strokes import stand_together
 
 
 def damage(kind: str, amount: float, channels: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:

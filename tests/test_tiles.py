@@ -11,15 +11,15 @@ import pytest
 import torch
 from PIL import Image
 
-import doprestore.cli.running as running
+import doprestore.cli.pictures.session as running
+from doprestore import machine
 from doprestore.errors import DoprestoreError, UsageError
-from doprestore.grid import Grid, largest_tile, tiles_at_a_time, usual_tile
-from doprestore.io import machine
+from doprestore.image.grid import Grid, largest_tile, tiles_at_a_time, usual_tile
+from doprestore.image.memory import bytes_needed
+from doprestore.image.recovery import recover_image
+from doprestore.image.settings import image_settings
+from doprestore.image.tiles import _Sums, recover, recover_tiles
 from doprestore.io.images import read_picture
-from doprestore.memory import bytes_needed
-from doprestore.recovery import recover_image
-from doprestore.settings import image_settings
-from doprestore.tiles import _Sums, recover, recover_tiles
 
 SETTINGS = image_settings(steps=3, width=4, device="cpu", precision="float32")
 CPU = torch.device("cpu")

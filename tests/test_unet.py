@@ -6,8 +6,8 @@ import pytest
 import torch
 from plain_unet import PlainUNet
 
-from doprestore.optimizer import Muon, orthogonalised
-from doprestore.unet import INPUT_CHANNELS, LEAST_SPREAD, SMALL, UNet, _Doubled
+from doprestore.image.optimizer import Muon, orthogonalised
+from doprestore.image.unet import INPUT_CHANNELS, LEAST_SPREAD, SMALL, UNet, _Doubled
 
 
 @pytest.mark.parametrize(("channels", "width", "height", "side"), [(1, 4, 64, 96), (3, 8, 96, 64)])

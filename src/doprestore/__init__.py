@@ -7,26 +7,53 @@ does not load torch.
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from doprestore._version import __version__
 
+if TYPE_CHECKING:
+    from doprestore.errors import DoprestoreError
+    from doprestore.image.api import Restoration, restore_image
+    from doprestore.image.recovery import Progress
+    from doprestore.image.settings import ImageSettings, image_settings
+    from doprestore.matrix.api import RpcaResult, rpca
+    from doprestore.matrix.estimator import RobustPCA
+    from doprestore.matrix.sensing import SenseResult, sense
+    from doprestore.metrics import psnr
+
 _PUBLIC = {
-    "rpca": "matrix",
-    "RpcaResult": "matrix",
-    "RobustPCA": "estimator",
+    "rpca": "matrix.api",
+    "RpcaResult": "matrix.api",
+    "RobustPCA": "matrix.estimator",
+    "sense": "matrix.sensing",
+    "SenseResult": "matrix.sensing",
     "DoprestoreError": "errors",
-    "ImageSettings": "settings",
-    "Progress": "recovery",
-    "Restoration": "api",
-    "image_settings": "settings",
-    "restore_image": "api",
+    "ImageSettings": "image.settings",
+    "Progress": "image.recovery",
+    "Restoration": "image.api",
+    "image_settings": "image.settings",
+    "restore_image": "image.api",
     "psnr": "metrics",
 }
 
-__all__ = ["__version__", *_PUBLIC]
+__all__ = [
+    "DoprestoreError",
+    "ImageSettings",
+    "Progress",
+    "Restoration",
+    "RobustPCA",
+    "RpcaResult",
+    "SenseResult",
+    "__version__",
+    "image_settings",
+    "psnr",
+    "restore_image",
+    "rpca",
+    "sense",
+]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
         return getattr(import_module(f"doprestore.{_PUBLIC[name]}"), name)
     raise AttributeError(f"module 'doprestore' has no attribute {name!r}")

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from restoration import ROOT, SAMPLES
 
-from doprestore.corruption import corrupt
+from doprestore.damage.make import corrupt
 from doprestore.io.images import read_picture, write_picture
 from doprestore.metrics import psnr
 

@@ -27,12 +27,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from doprestore.corruption import corrupt
-from doprestore.devices import choose_device, uses_bfloat16
-from doprestore.image import ImageRecovery
+from doprestore.damage.make import corrupt
+from doprestore.image.schedule import StoppedClock
+from doprestore.image.settings import PRESETS, image_settings
+from doprestore.image.step import ImageRecovery
 from doprestore.io.images import read_picture
-from doprestore.schedule import StoppedClock
-from doprestore.settings import PRESETS, image_settings
+from doprestore.machine import choose_device, uses_bfloat16
 
 SAMPLE = Path(__file__).resolve().parents[2] / "sample_images" / "cat.png"
 
@@ -104,7 +104,7 @@ def step_row(label: str, recovery: ImageRecovery, times: int, peaks: dict[torch.
         recovery._compute()
     step = seconds(recovery.step, device, times, 5)
     rate, stream = flops.get_total_flops() / step, traffic.bytes / step
-    peak = peaks[torch.bfloat16 if uses_bfloat16(recovery.settings, device) else torch.float32]
+    peak = peaks[torch.bfloat16 if uses_bfloat16(recovery.settings.convolutions, device) else torch.float32]
     megapixels = recovery.y[0].numel() / 1e6
     memory = f"{torch.cuda.max_memory_reserved() / 2**20 / megapixels:.0f}" if device.type == "cuda" else "memory.py"
     print(f"{label:<22} {1e3 * step:>8.2f} {1e3 * eager:>9.2f} {rate / 1e12:>8.2f} {rate / peak:>6.0%} "

@@ -15,9 +15,9 @@ import sys
 
 CASE = """
 import json, resource, sys, torch
-from doprestore.memory import bytes_needed
-from doprestore.recovery import recover_image
-from doprestore.settings import image_settings
+from doprestore.image.memory import bytes_needed
+from doprestore.image.recovery import recover_image
+from doprestore.image.settings import image_settings
 case = json.loads(sys.argv[1])
 height, width, channels = case.pop("shape")
 settings = image_settings(**case)

@@ -1,4 +1,4 @@
-"""The network of the published code as one would first write it, with the parameter names of :mod:`doprestore.unet`:
+"""The network of the published code as one would first write it, with the parameter names of :mod:`doprestore.image.unet`:
 what ours is held against, in numbers (test_unet.py) and in time (benchmarks/step_speed.py)."""
 
 from __future__ import annotations
@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from doprestore.unet import INPUT_CHANNELS, SCALES, SKIP_CHANNELS
+from doprestore.image.unet import INPUT_CHANNELS, SCALES, SKIP_CHANNELS
 
 
 def _block(inputs: int, outputs: int, kernel: int, padding: str, stride: int = 1) -> nn.Sequential:

@@ -29,12 +29,12 @@ import torch
 
 from doprestore._version import __version__
 from doprestore.baselines import METHODS
-from doprestore.comparison import OURS, score
-from doprestore.corruption import corrupt
+from doprestore.baselines.score import OURS, score
+from doprestore.damage.make import corrupt
+from doprestore.image.settings import PRESETS, image_settings
 from doprestore.io.images import read_picture
 from doprestore.metrics import psnr
-from doprestore.reproduce.pictures import PAPER, SAMPLES
-from doprestore.settings import PRESETS, image_settings
+from doprestore.reproduce.originals import PAPER, SAMPLES
 
 ROOT = Path(__file__).resolve().parents[2]
 AMOUNTS = {

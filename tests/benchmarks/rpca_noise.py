@@ -16,7 +16,7 @@ import torch
 from rpca_problems import low_rank_plus_sparse
 
 from doprestore import rpca
-from doprestore.convex import ConvexRPCA
+from doprestore.matrix.convex import ConvexRPCA
 
 N, RANK = 200, 5
 

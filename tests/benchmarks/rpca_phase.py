@@ -24,7 +24,7 @@ import torch
 from rpca_problems import papers_problem
 
 from doprestore import rpca
-from doprestore.convex import ConvexRPCA
+from doprestore.matrix.convex import ConvexRPCA
 
 N = 50
 

@@ -17,10 +17,10 @@ from collections.abc import Callable
 import torch
 from plain_unet import PlainUNet
 
-from doprestore.image import INITIAL_SCALE, ImageRecovery
-from doprestore.schedule import Clock, StoppedClock
-from doprestore.settings import PRESETS, image_settings
-from doprestore.unet import INPUT_CHANNELS
+from doprestore.image.schedule import Clock, StoppedClock
+from doprestore.image.settings import PRESETS, image_settings
+from doprestore.image.step import INITIAL_SCALE, ImageRecovery
+from doprestore.image.unet import INPUT_CHANNELS
 
 
 class Transcription:

@@ -19,11 +19,11 @@ from pathlib import Path
 import torch
 from restoration import AMOUNTS, PAPER, SAMPLES, load
 
-from doprestore.corruption import corrupt
+from doprestore.damage.make import corrupt
+from doprestore.image.settings import image_settings
+from doprestore.image.tiles import recover
 from doprestore.metrics import psnr
-from doprestore.plots import line_plot
-from doprestore.settings import image_settings
-from doprestore.tiles import recover
+from doprestore.report.plots import line_plot
 
 VALUES = {
     "alpha": (60, 125, 250, 500, 1000, 2000, 4000),

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import torch
 
-from doprestore.corruption import corrupt
-from doprestore.grid import USUAL_TILE, Grid
+from doprestore.damage.make import corrupt
+from doprestore.image.grid import USUAL_TILE, Grid
+from doprestore.image.recovery import recover_image
+from doprestore.image.settings import image_settings
+from doprestore.image.tiles import recover_tiles
 from doprestore.io.images import read_picture, write_picture
 from doprestore.metrics import psnr
-from doprestore.recovery import recover_image
-from doprestore.settings import image_settings
-from doprestore.tiles import recover_tiles
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 The methods for pictures take a float tensor (C, H, W) in [0, 1] and return the same; those with ``oracle``
 also take the undamaged picture, and are a bound on what their kind can do rather than a usable method. Those
 with ``fits`` also take :class:`ImageSettings` and a callback, and run as many steps as the settings say.
-The methods for matrices, in :mod:`doprestore.baselines.matrix`, are called directly.
+The methods for matrices, in :mod:`doprestore.baselines.robust_pca`, are called directly.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ METHODS = {
     ),
     "tv-l1": Method("tv", "tv_l1", "total variation with l1 data term (Chambolle, Pock 2011)"),
     "best-tv-l1": Method("tv", "best_tv_l1", "the same with the weight that is best here (oracle)", oracle=True),
-    "dip": Method("prior", "dip", "deep image prior, stopped at the best step (oracle)", oracle=True, fits=True),
-    "dip-l1": Method("prior", "dip_l1", "DIP with l1 loss, stopped at the best step (oracle)", oracle=True, fits=True),
-    "known-mask": Method("prior", "known_mask", "our network, told where damage is (oracle)", oracle=True, fits=True),
+    "dip": Method("deep_prior", "dip", "deep image prior, stopped at the best step (oracle)", oracle=True, fits=True),
+    "dip-l1": Method("deep_prior", "dip_l1", "DIP with l1 loss, stopped at the best step (oracle)", oracle=True, fits=True),
+    "known-mask": Method("deep_prior", "known_mask", "our network, told where damage is (oracle)", oracle=True, fits=True),
 }

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from doprestore.baselines import METHODS
+from doprestore.damage.kinds import KINDS
 from doprestore.errors import UsageError
-from doprestore.kinds import KINDS
-from doprestore.settings import PRECISIONS, image_settings
+from doprestore.image.settings import PRECISIONS, image_settings
 
 OURS = "ours"
 DEFAULT = "ours,best-median,adaptive-median,tv-l1,dip-l1"
@@ -62,7 +62,7 @@ def command(picture: Path, clean: Path | None, kind: str | None, amount: float |
     if clean is not None and (kind is not None or amount is not None):
         raise UsageError("--clean says that PICTURE is damaged already; leave out --kind and --amount")
 
-    from doprestore.cli.comparing import compare_file  # imports torch
+    from doprestore.cli.comparison import compare_file  # imports torch
 
     damage = None if clean is not None else (kind or "salt-pepper", 0.5 if amount is None else amount)
     compare_file(picture, clean, damage, methods, settings, output, force)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
+from doprestore.damage.kinds import KINDS
 from doprestore.errors import OutputError
-from doprestore.kinds import KINDS
 
 _KINDS_HELP = "\n".join(f"  {name:<18} {text}" for name, text in KINDS.items())
 
@@ -45,7 +45,7 @@ def command(
     # torch is imported here so that --help stays fast.
     import torch
 
-    from doprestore.corruption import corrupt
+    from doprestore.damage.make import corrupt
     from doprestore.io.files import check_output
     from doprestore.io.images import check_format, read_picture, write_picture
 

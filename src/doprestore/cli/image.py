@@ -9,8 +9,8 @@ import click
 
 from doprestore.cli import one_line
 from doprestore.cli.interrupt import Interrupt
-from doprestore.cli.params import Duration, Level, Shard, TileSize
-from doprestore.settings import OUTPUTS, PRECISIONS, PRESETS, image_settings
+from doprestore.cli.options import Duration, Level, Shard, TileSize
+from doprestore.image.settings import OUTPUTS, PRECISIONS, PRESETS, image_settings
 
 
 def _default(name: str) -> str:
@@ -95,7 +95,7 @@ def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recurs
       doprestore image a.png b.tif restored/
       doprestore image scans/ restored/ --recursive --skip-existing
     """
-    from doprestore.cli.jobs import Choices, Files, is_many, plan_many, plan_one
+    from doprestore.cli.pictures.jobs import Choices, Files, is_many, plan_many, plan_one
 
     if len(paths) < 2:
         raise click.UsageError("Missing argument 'OUTPUT'.", click.get_current_context())
@@ -112,15 +112,15 @@ def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recurs
 
         with Interrupt() as interrupt:
             if dask is not None:
-                from doprestore.cli.cluster import restore_on_cluster
+                from doprestore.cli.pictures.cluster import restore_on_cluster
 
                 report = restore_on_cluster(jobs, settings, choices, interrupt, dask)
             elif choices.jobs > 1:
-                from doprestore.cli.pool import restore_at_once
+                from doprestore.cli.pictures.processes import restore_at_once
 
                 report = restore_at_once(jobs, settings, choices, interrupt)
             else:
-                from doprestore.cli.batch import restore_many  # imports torch
+                from doprestore.cli.pictures.batch import restore_many  # imports torch
 
                 report = restore_many(jobs, settings, choices, interrupt)
         return interrupt.exit_code if interrupt.received() else report.exit_code
@@ -132,7 +132,7 @@ def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recurs
         click.echo(one_line(f"{job.output}: exists, skipped"))
         return 0
 
-    from doprestore.cli.restoring import restore_file  # imports torch
+    from doprestore.cli.pictures.one import restore_file  # imports torch
 
     with Interrupt() as interrupt:
         line = restore_file(job, settings, choices, interrupt)

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from doprestore._version import __version__
 from doprestore.errors import DoprestoreError, InputError, OutputError
-from doprestore.matrix_settings import PRESETS, MatrixSettings
+from doprestore.matrix.settings import PRESETS, MatrixSettings
 
 PAPER = PRESETS["paper"]
 

@@ -47,7 +47,7 @@ Example:
 @click.option("--device", metavar="auto|cpu|cuda[:N]|mps", default="auto", show_default=True,
               help="For the pictures; matrices are too small to gain from one.")  # fmt: skip
 def command(figure: str, output: Path, scale: str, data: Path | None, preset: str | None, device: str) -> int:
-    from doprestore.cli.reproducing import reproduce  # imports torch
+    from doprestore.cli.reproduction import reproduce  # imports torch
 
     names = list(FIGURES) if figure == "all" else [figure]
     return reproduce(names, output, scale, data, preset or {"quick": "fast", "full": "paper"}[scale], device)

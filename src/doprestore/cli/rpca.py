@@ -10,9 +10,9 @@ import click
 
 from doprestore.cli.interrupt import Interrupt
 from doprestore.cli.matrices import check_source, check_targets, facts, matrix_options, run_with_bar, state_of
-from doprestore.cli.params import Duration
+from doprestore.cli.options import Duration
 from doprestore.errors import InputError, UsageError
-from doprestore.matrix_settings import MatrixSettings, matrix_settings
+from doprestore.matrix.settings import MatrixSettings, matrix_settings
 
 
 @click.command("rpca", context_settings={"help_option_names": ["-h", "--help"]})
@@ -83,10 +83,10 @@ def _targets(source: Path, output: Path | None) -> list[Path]:
 
 
 def _solve(source, key, settings: MatrixSettings, interrupt: Interrupt, checkpoint, every: float, resume: bool):
-    from doprestore.cli.keeping import open_checkpoint
+    from doprestore.cli.checkpoints import open_checkpoint
     from doprestore.io.arrays import read_matrix
     from doprestore.io.checkpoint import fingerprint, save_checkpoint
-    from doprestore.matrix import checked_array, solve  # imports torch
+    from doprestore.matrix.api import checked_array, solve  # imports torch
 
     matrix = read_matrix(source, key)
     try:

@@ -10,7 +10,7 @@ import click
 from doprestore.cli.interrupt import Interrupt
 from doprestore.cli.matrices import check_source, check_targets, facts, matrix_options, run_with_bar, state_of
 from doprestore.errors import InputError
-from doprestore.matrix_settings import matrix_settings
+from doprestore.matrix.settings import matrix_settings
 
 
 @click.command("sense", context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,8 +36,8 @@ def command(source: Path, output: Path | None, as_json: bool, force: bool, prese
 
     from doprestore.io.arrays import read_problem, write_npz
     from doprestore.io.files import check_output
+    from doprestore.matrix.sensing import sense
     from doprestore.metrics import relative_error
-    from doprestore.sensing import sense
 
     check_output(target)
     problem = read_problem(source)

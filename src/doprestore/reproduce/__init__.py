@@ -19,19 +19,19 @@ class Entry(NamedTuple):
 
     @property
     def needs_pictures(self) -> bool:
-        return self.module == "image"
+        return self.module == "fig_pictures"
 
 
 FIGURES = {
-    "theorem1": Entry("theorem", "the limit of the flow for a vanishing start against the convex solution of (8)"),
-    "fig1a": Entry("matrix", "learning curves of matrices: l1 factorisation, exact and full rank, and DOP"),
-    "fig2a": Entry("matrix", "error of matrices over the ratio α of the learning rates"),
-    "fig2b": Entry("matrix", "phase transition of the convex program over rank and share of outliers"),
-    "fig2c": Entry("matrix", "the same of DOP"),
-    "fig1b": Entry("image", "learning curves of a picture: DIP-l1, narrow and wide, and DOP"),
-    "fig3": Entry("image", "four pictures at 50 %: DIP, DIP-l1 and DOP"),
-    "fig4a": Entry("image", "learning curves of DOP over the four pictures"),
-    "fig4b": Entry("image", "learning curves of DOP over levels of corruption, 10 to 70 %"),
+    "theorem1": Entry("fig_theorem", "the limit of the flow for a vanishing start against the convex solution of (8)"),
+    "fig1a": Entry("fig_matrices", "learning curves of matrices: l1 factorisation, exact and full rank, and DOP"),
+    "fig2a": Entry("fig_matrices", "error of matrices over the ratio α of the learning rates"),
+    "fig2b": Entry("fig_matrices", "phase transition of the convex program over rank and share of outliers"),
+    "fig2c": Entry("fig_matrices", "the same of DOP"),
+    "fig1b": Entry("fig_pictures", "learning curves of a picture: DIP-l1, narrow and wide, and DOP"),
+    "fig3": Entry("fig_pictures", "four pictures at 50 %: DIP, DIP-l1 and DOP"),
+    "fig4a": Entry("fig_pictures", "learning curves of DOP over the four pictures"),
+    "fig4b": Entry("fig_pictures", "learning curves of DOP over levels of corruption, 10 to 70 %"),
 }
 
 

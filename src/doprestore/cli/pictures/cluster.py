@@ -1,0 +1,98 @@
+"""--dask: one task a picture on a cluster that is already there, with the same report. Needs the extra [dask].
+
+The pictures lie where every worker finds them under the same name: a shared file system.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from dataclasses import fields, replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from doprestore.cli.interrupt import Interrupt
+from doprestore.cli.pictures.jobs import Choices, Files, Job, make_folders
+from doprestore.errors import DoprestoreError, InputError, UsageError
+from doprestore.image.settings import ImageSettings
+
+RETRIES = 2  # of a task whose worker died or raised what is no fault of the picture
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def restore_on_cluster(jobs: list[Job], settings: ImageSettings, choices: Choices, interrupt: Interrupt, address: str):
+    """As :func:`restore_many`, on the Dask cluster whose scheduler listens at ``address``. An interrupt cancels what
+    is left.
+
+    Raises :class:`UsageError` without Dask, :class:`InputError` when no scheduler answers.
+    """
+    try:
+        from distributed import Client, wait
+    except ImportError as error:
+        raise UsageError("--dask: Dask is not installed here; pip install 'doprestore[dask]'") from error
+
+    from doprestore.cli.pictures.batch import Report
+
+    try:
+        client = Client(address, timeout=10)
+    except (OSError, ValueError) as error:
+        raise InputError(f"--dask {address}: no scheduler answers there; start one with: dask scheduler") from error
+    report = Report()
+    with client, tqdm(total=len(jobs), desc="pictures", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
+        pending = {}
+        for job in jobs:
+            if job.error is not None:
+                report.count(job, "failed", str(job.error))
+            elif choices.skip_existing and job.is_done():
+                report.count(job, "skipped", "")
+            else:
+                future = client.submit(restore_task, _absolute(job), settings, choices, retries=RETRIES, pure=False)
+                pending[future] = job
+        bar.update(len(jobs) - len(pending))
+        while pending and not interrupt.received():
+            try:
+                done = wait(list(pending), timeout=0.5, return_when="FIRST_COMPLETED").done
+            except (TimeoutError, asyncio.TimeoutError):  # two things before Python 3.11
+                continue
+            for future in done:
+                _count(report, pending.pop(future), future)
+                bar.update()
+        client.cancel(list(pending))
+    tqdm.write(report.total(left=len(pending)), file=sys.stdout)
+    return report
+
+
+def restore_task(job: Job, settings: ImageSettings, choices: Choices) -> tuple[bool, str]:
+    """On a worker: (True, the line that sums the picture up) or (False, why it failed).
+
+    Only what may go better elsewhere is raised, and so retried.
+    """
+    from doprestore.cli.pictures.one import restore_file
+
+    try:
+        # A picture takes all cores, and the network's start is drawn from a generator of the whole process.
+        with _ONE_AT_A_TIME:
+            make_folders(job)
+            return True, restore_file(job, settings, choices, Interrupt(), nested=True)
+    except DoprestoreError as error:
+        return False, str(error)
+
+
+def _count(report, job: Job, future) -> None:
+    if future.status == "finished":
+        fine, text = future.result()
+        report.count(job, "restored" if fine else "failed", text)
+    else:
+        error = future.exception() if future.status == "error" else "cancelled"
+        report.count(job, "failed", f"{type(error).__name__}: {error}" if isinstance(error, Exception) else str(error))
+
+
+def _absolute(job: Job) -> Job:
+    def full(path: Path | None) -> Path | None:
+        return None if path is None else Path(os.path.abspath(path))
+
+    files = Files(**{field.name: full(getattr(job.files, field.name)) for field in fields(Files)})
+    return replace(job, source=full(job.source), output=full(job.output), files=files)

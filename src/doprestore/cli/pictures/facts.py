@@ -1,0 +1,123 @@
+"""A finished run in facts, for --json and --report. Imports torch."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from doprestore._version import __version__
+from doprestore.cli.pictures.jobs import Job
+from doprestore.image.recovery import ImageResult
+from doprestore.io.files import replacing, write_text
+from doprestore.io.images import Picture
+from doprestore.machine import processor, uses_bfloat16
+from doprestore.metrics import psnr
+from doprestore.report.content import RunReport, curves, histogram, outlier_map
+
+
+def describe(
+    job: Job, picture: Picture, result: ImageResult, tiles: int, clean: Tensor | None, mask: Tensor | None
+) -> dict:
+    """Everything that is known about a run, as JSON takes it."""
+    channels, height, width = picture.samples.shape
+    device = torch.device(result.device)
+    damaged = torch.from_numpy(picture.pixels)
+    values = {"psnr_before": None, "psnr_after": None}
+    if clean is not None:
+        values = {"psnr_before": psnr(damaged, clean), "psnr_after": psnr(result.restored, clean)}
+    return {
+        "input": str(job.source),
+        "output": str(job.output),
+        "width": width,
+        "height": height,
+        "channels": channels,
+        "depth": picture.depth,
+        "black": picture.value_range[0],
+        "white": picture.value_range[1],
+        "transparency": picture.alpha is not None,
+        "settings": asdict(result.settings),
+        "other_files": {flag: str(path) for flag, path in job.files.given().items()},
+        "steps": result.steps,
+        "tiles": tiles,
+        "interrupted": result.interrupted,
+        "seconds": round(result.seconds, 3),
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "loss": result.loss,
+        "outlier_share": result.outlier_share,
+        "masked_share": None if mask is None else mask.float().mean().item(),
+        **{name: None if value is None else _number(value) for name, value in values.items()},
+        "device": result.device,
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
+        "convolutions": "bfloat16" if uses_bfloat16(result.settings.convolutions, device) else "float32",
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "doprestore": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "system": platform.platform(),
+        },
+    }
+
+
+def write_json(path: Path, facts: dict) -> None:
+    """The sidecar of a picture."""
+    write_text(path, json.dumps(facts, indent=2) + "\n")
+
+
+def write_report(
+    path: Path,
+    facts: dict,
+    rows: Sequence[Mapping[str, float | None]],
+    picture: Picture,
+    result: ImageResult,
+    clean: Tensor | None,
+) -> None:
+    """Before, after, what was found, how it went: HTML or PNG by the extension of ``path``."""
+    pictures = {
+        "before": torch.from_numpy(picture.pixels),
+        "after": result.restored,
+        "corruption found (grey: none)": outlier_map(result.outliers),
+        "values judged corrupted": result.found.float(),
+    }
+    if clean is not None:
+        pictures["clean"] = clean
+    report = RunReport(
+        title=f"doprestore: {facts['input']}",
+        pictures=pictures,
+        facts=_flat(facts),
+        curves=curves(rows),
+        histogram=histogram(result.outliers, result.found),
+    )
+    if path.suffix.lower() == ".png":
+        from doprestore.report.png import report_png
+
+        with replacing(path) as temporary:
+            temporary.write_bytes(report_png(report))
+    else:
+        from doprestore.report.html import report_html
+
+        write_text(path, report_html(report))
+
+
+def _flat(facts: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Nested facts on one level, without those that are unknown."""
+    flat: dict[str, object] = {}
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        elif value is not None:
+            flat[prefix + name] = f"{value:.6g}" if isinstance(value, float) else value
+    return flat
+
+
+def _number(value: float | Tensor) -> float | None:
+    """JSON knows no infinity, the PSNR of equal pictures."""
+    value = float(value)
+    return round(value, 3) if value != float("inf") else None

@@ -1,0 +1,146 @@
+"""One file through the recovery: read, check, run, write. Imports torch."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from doprestore.cli import one_line
+from doprestore.cli.interrupt import Interrupt
+from doprestore.cli.pictures.facts import describe, write_json, write_report
+from doprestore.cli.pictures.jobs import Choices, Job
+from doprestore.cli.pictures.session import Inputs, Run
+from doprestore.errors import InputError, UsageError
+from doprestore.image.recovery import ImageResult
+from doprestore.image.settings import ImageSettings
+from doprestore.io.checkpoint import fingerprint
+from doprestore.io.files import check_output
+from doprestore.io.images import Picture, check_format, read_picture, write_picture
+from doprestore.machine import choose_device
+from doprestore.metrics import psnr
+from doprestore.report.content import outlier_map
+from doprestore.report.content import panel as side_by_side
+
+FILLED = 0.1  # of its range that 90 % of a picture should fill
+
+
+def restore_file(
+    job: Job, settings: ImageSettings, choices: Choices, interrupt: Interrupt, *, nested: bool = False
+) -> str | None:
+    """Restore one picture, write its files and return the line that sums it up.
+
+    Everything that can be refused is refused before the work starts. An interrupted run writes the restoration as
+    it stands. ``nested``, for one of many: the bar lies below another, and an interrupted run writes nothing and
+    returns None, because --skip-existing would take the output for finished.
+    """
+    output, files = job.output, job.files
+    encoding = _encoding(choices, output, lenient=nested)
+    choose_device(settings.device)
+    picture = read_picture(job.source, page=choices.page, levels=choices.levels)
+    _advise_range(job.source, picture)
+    if files.report is not None and files.report.suffix.lower() not in (".html", ".htm", ".png"):
+        raise UsageError(f"--report {files.report}: must end in .html or .png")
+    for path in (output, files.outliers, files.panel, files.json, files.report):
+        if path is not None and str(path) != "-":
+            check_output(path)
+    check_format(output, picture, **encoding)
+    for path in (files.outliers, files.panel):
+        if path is not None:
+            check_format(path)
+    damaged = torch.from_numpy(picture.pixels)
+    clean = None if files.clean is None else _read_clean(files.clean, picture)
+    mask = None if files.mask is None else _read_mask(files.mask, picture)
+    data = fingerprint(picture.samples, np.array(picture.value_range), None if mask is None else mask.numpy())
+    inputs = Inputs(job.source.name, damaged, mask, clean, data)
+    run = Run(inputs, settings, choices, files, interrupt, nested)
+    result = run.recover()
+    if result.interrupted and nested:
+        return None
+    write_picture(output, result.restored.numpy(), like=picture, **encoding)
+    if files.outliers is not None:
+        write_picture(files.outliers, outlier_map(result.outliers).numpy())
+    if files.panel is not None:
+        parts = [damaged, result.restored, outlier_map(result.outliers)]
+        write_picture(files.panel, side_by_side(parts + ([] if clean is None else [clean])).numpy())
+    if files.json is not None or files.report is not None:
+        facts = describe(job, picture, result, run.tiles, clean, mask)
+        if files.json is not None:
+            write_json(files.json, facts)
+        if files.report is not None:
+            write_report(files.report, facts, run.rows, picture, result, clean)
+    run.finished(result)
+    return _summary(output, damaged, result, run.tiles, clean)
+
+
+def _encoding(choices: Choices, output: Path, lenient: bool) -> dict[str, object]:
+    """The options of :func:`write_picture`. ``lenient``: in a mixed folder they concern the formats that have them."""
+    quality, subsampling = choices.quality, choices.subsampling
+    suffix = output.suffix.lower()
+    if lenient and suffix not in (".jpg", ".jpeg"):
+        subsampling = None
+        quality = quality if suffix == ".webp" else None
+    return {"quality": quality, "subsampling": subsampling}
+
+
+def _advise_range(source: Path, picture: Picture) -> None:
+    """Say so when nearly all samples of deep data lie close together: the network sees little of them then."""
+    if picture.levels is not None or picture.depth == "uint8":
+        return
+    low, high = picture.value_range
+    some = picture.samples[:, :: max(1, picture.samples.shape[1] // 500), :: max(1, picture.samples.shape[2] // 500)]
+    first, last = (float(value) for value in np.percentile(some, (5, 95)))
+    if 0 < last - first < FILLED * (high - low):
+        told = f"90% of the samples lie between {first:g} and {last:g}, of {low:g} to {high:g}"
+        tqdm.write(one_line(f"doprestore: {source}: {told}; see --range"), file=sys.stderr)
+
+
+def _read_clean(path: Path, like: Picture) -> torch.Tensor:
+    picture = read_picture(path)
+    if picture.depth == like.depth:
+        picture = replace(picture, levels=like.value_range)  # a float picture's own range may be another
+    clean = torch.from_numpy(picture.pixels)
+    expected = like.pixels.shape
+    if clean.shape != expected:
+        raise InputError(
+            f"--clean {path}: is {_size(clean.shape)}, the input is {_size(expected)}; "
+            "give the undamaged picture itself"
+        )
+    return clean
+
+
+def _read_mask(path: Path, like: Picture) -> torch.Tensor:
+    """The picture at ``path`` as bool: (H, W), or (C, H, W) for a mask in colour of a picture in colour."""
+    pixels = read_picture(path).pixels
+    if pixels.shape[1:] != like.pixels.shape[1:]:
+        raise InputError(
+            f"--mask {path}: is {_size(pixels.shape)}, the input is {_size(like.pixels.shape)}; "
+            "give one of the same size"
+        )
+    bad = pixels >= 0.5
+    if not bad.any() and pixels.any():
+        raise InputError(f"--mask {path}: has no white, its lightest value is {pixels.max():.3g} of 1; make bad white")
+    return torch.from_numpy(bad if bad.shape == like.pixels.shape else bad.any(axis=0))
+
+
+def _summary(output: Path, damaged: torch.Tensor, result: ImageResult, tiles: int, clean: torch.Tensor | None) -> str:
+    parts = [
+        f"{output}: {_size(damaged.shape)}",
+        f"{result.steps} steps"
+        + (f" in {tiles} tiles" if tiles > 1 else "")
+        + (" (interrupted)" if result.interrupted else ""),
+        f"{result.seconds:.1f} s on {result.device}",
+        f"{result.outlier_share:.1%} outliers",
+    ]
+    if clean is not None:
+        parts.append(f"PSNR {psnr(damaged, clean):.2f} -> {psnr(result.restored, clean):.2f} dB")
+    return ", ".join(parts)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    channels, height, width = shape
+    return f"{width}x{height} {'colour' if channels == 3 else 'grey'}"

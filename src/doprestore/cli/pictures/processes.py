@@ -1,0 +1,110 @@
+"""--jobs: several pictures at once, in processes of their own, with the report of one after the other. Imports torch.
+
+The network's start is drawn from PyTorch's global generator, and its thread pool is one a process: hence no threads.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+
+import torch
+from tqdm import tqdm
+
+from doprestore.cli.interrupt import Interrupt
+from doprestore.cli.pictures.batch import Report, attempt
+from doprestore.cli.pictures.jobs import Choices, Job
+from doprestore.image.settings import ImageSettings
+from doprestore.machine import choose_device
+
+# Not fork: CUDA does not survive it, nor do PyTorch's threads.
+_PROCESSES = multiprocessing.get_context("spawn")
+_POLL = 0.3  # seconds between two looks at whether to stop
+
+
+class Told:
+    """The workers' side of an :class:`Interrupt`: the command line tells them to stop, signals do not."""
+
+    def __init__(self, event):
+        self._event = event
+
+    def received(self) -> bool:
+        return self._event.is_set()
+
+
+class Worker:
+    """A process that restores the jobs sent to it, one at a time."""
+
+    def __init__(self, *args: object):
+        self.pipe, theirs = _PROCESSES.Pipe()
+        self.process = _PROCESSES.Process(target=work, args=(theirs, *args), daemon=True)
+        self.process.start()
+        theirs.close()  # so that its death is the end of the pipe
+
+    def begin(self, job: Job) -> None:
+        self.job = job
+        with suppress(OSError):  # of a process that has just died: the outcome says so
+            self.pipe.send(job)
+
+    def outcome(self) -> tuple[str, str]:
+        """What became of the job, as :func:`attempt` says it; a process that died has failed."""
+        try:
+            return self.pipe.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            return "failed", f"its process died with {_exit(self.process.exitcode)}; too little memory for --jobs?"
+
+
+def work(pipe: Connection, stop, settings: ImageSettings, choices: Choices, threads: int) -> None:
+    """The life of a worker: until the command line closes the pipe, or dies."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C and Slurm reach every process of the group
+        signal.signal(number, signal.SIG_IGN)
+    torch.set_num_threads(threads)
+    try:
+        while True:
+            pipe.send(attempt(pipe.recv(), settings, choices, Told(stop)))
+    except (BrokenPipeError, EOFError, ConnectionResetError):
+        pass
+
+
+def restore_at_once(jobs: list[Job], settings: ImageSettings, choices: Choices, interrupt: Interrupt) -> Report:
+    """As :func:`restore_many`, ``choices.jobs`` pictures at a time; on a CPU they share its threads out."""
+    choose_device(settings.device)
+    report = Report()
+    stop = _PROCESSES.Event()
+    threads = max(1, torch.get_num_threads() // choices.jobs)
+    waiting, busy, idle = list(reversed(jobs)), {}, []
+
+    def start(job: Job) -> None:
+        worker = idle.pop() if idle else Worker(stop, settings, choices, threads)
+        worker.begin(job)
+        busy[worker.pipe] = worker
+
+    try:
+        with tqdm(total=len(jobs), desc="pictures", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
+            while busy or waiting and not stop.is_set():
+                if interrupt.received():
+                    stop.set()
+                while waiting and len(busy) < choices.jobs and not stop.is_set():
+                    start(waiting.pop())
+                for pipe in wait(list(busy), timeout=_POLL):
+                    worker = busy.pop(pipe)
+                    report.count(worker.job, *worker.outcome())
+                    if worker.process.is_alive():
+                        idle.append(worker)
+                    bar.update()
+    finally:
+        for worker in busy.values():  # after a second Ctrl-C
+            worker.process.kill()
+        for worker in [*idle, *busy.values()]:
+            worker.pipe.close()
+            worker.process.join()
+    tqdm.write(report.total(left=len(waiting)), file=sys.stdout)
+    return report
+
+
+def _exit(code: int | None) -> str:
+    return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"

@@ -1,0 +1,47 @@
+"""The figures one after the other: bars, verdicts, exit code. Imports torch."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+from tqdm import tqdm
+
+from doprestore.errors import UsageError
+from doprestore.machine import choose_device
+from doprestore.reproduce import FIGURES, load
+from doprestore.reproduce.cells import CellProgress, draw, line, prepare, run
+from doprestore.reproduce.figure import Plan
+from doprestore.reproduce.originals import find_pictures, read_pictures
+
+
+def reproduce(names: list[str], folder: Path, scale: str, data: Path | None, preset: str, device: str) -> int:
+    """Run the figures, print a verdict for each, and return the exit code: 0 when all agree, else 1."""
+    choose_device(device)
+    pictures = {}
+    if any(FIGURES[name].needs_pictures for name in names):
+        pictures = read_pictures(find_pictures(data), scale)
+    plan = Plan(scale, preset, device, pictures)
+    prepare(names, folder)
+    agree = []
+    for name in names:
+        with tqdm(desc=name, unit="cell", disable=not sys.stderr.isatty()) as bar:
+            rows = run(name, plan, folder, lambda progress, bar=bar: _show(bar, progress))
+        verdict = load(name).verdict(rows)
+        agree.append(verdict.agrees)
+        click.echo(line(name, plan, verdict))
+        try:
+            draw(name, rows, plan, verdict, folder)
+        except UsageError as error:
+            click.echo(f"no {name}.png: {error}", err=True)
+    if len(names) > 1:
+        click.echo(f"{sum(agree)} of {len(agree)} figures agree with the paper; numbers and plots are in {folder}")
+    return 0 if all(agree) else 1
+
+
+def _show(bar: tqdm, progress: CellProgress) -> None:
+    bar.total = progress.cells
+    if progress.steps:
+        bar.set_postfix_str(f"step {progress.step} of {progress.steps}", refresh=False)
+    bar.update(progress.cell - bar.n)

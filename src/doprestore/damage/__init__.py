@@ -1,0 +1,1 @@
+"""Damage made on purpose, the same for the same seed."""

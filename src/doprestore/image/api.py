@@ -1,0 +1,99 @@
+"""The Python interface to image recovery: arrays or tensors in, the same kind out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from doprestore.errors import InputError, UsageError
+from doprestore.image.recovery import ImageResult, Progress
+from doprestore.image.settings import image_settings
+from doprestore.image.tiles import recover
+
+Array = np.ndarray | Tensor
+LAYOUTS = ("CHW", "HWC")
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """What :func:`restore_image` returns; arrays have the type, shape and layout of its input.
+
+    restored: the repaired picture, float32 in [0, 1].
+    outliers: the estimated corruption s = g∘g − h∘h, input = picture + s.
+    found: bool, the values judged corrupted.
+    details: the :class:`ImageResult` with the settings used, steps, loss, seconds.
+    """
+
+    restored: Array
+    outliers: Array
+    found: Array
+    details: ImageResult
+
+
+def restore_image(
+    picture: Array,
+    *,
+    layout: str = "CHW",
+    preset: str = "fast",
+    tile: int | str | None = "auto",
+    mask: Array | None = None,
+    clean: Array | None = None,
+    callback: Callable[[Progress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    **settings: object,
+) -> Restoration:
+    """Remove sparse, gross errors from one picture: y = φ(θ) + g∘g − h∘h, eq. (9)-(10).
+
+    picture: array or tensor, float in [0, 1], of shape (H, W), or (C, H, W) with ``layout="CHW"``,
+        or (H, W, C) with ``layout="HWC"``; C = 1 or 3; any size.
+    tile: the side of the overlapping tiles that the picture is worked on in, None for the whole, or "auto", which takes
+        tiles of 192 for what is larger, except with the paper's preset.
+    mask: bool, True where a value is known to be bad, (H, W) or of the shape of ``picture``; the rest may be bad too.
+    clean: the undamaged picture in the same layout, for the PSNR in the reports alone.
+    callback: receives a :class:`Progress` now and then. should_stop: asked after each step; True ends the run.
+    settings: any field of :class:`ImageSettings`, e.g. ``steps=300, device="cuda"``.
+
+    The same seed on the same CPU with the same number of threads gives the same result. Raises :class:`InputError` for a
+    picture of the wrong shape, type or range and :class:`UsageError` for wrong settings.
+
+    >>> result = restore_image(damaged, layout="HWC")      # doctest: +SKIP
+    >>> result.restored                                    # doctest: +SKIP
+    """
+    chosen = image_settings(preset, **settings)
+    data = _to_chw(picture, layout, "picture")
+    reference = None if clean is None else _to_chw(clean, layout, "clean")
+    unknown = None if mask is None else _mask_to_chw(mask, layout)
+    result = recover(data, chosen, tile=tile, mask=unknown, clean=reference, callback=callback, should_stop=should_stop)
+
+    def back(values: Tensor) -> Array:
+        if np.ndim(picture) == 2:
+            values = values[0]
+        elif layout == "HWC":
+            values = values.permute(1, 2, 0).contiguous()
+        return values.to(picture.device) if isinstance(picture, Tensor) else values.numpy()
+
+    return Restoration(back(result.restored), back(result.outliers), back(result.found), result)
+
+
+def _to_chw(picture: Array, layout: str, name: str) -> Tensor:
+    if layout not in LAYOUTS:
+        raise UsageError(f"layout {layout!r}: choose one of {', '.join(LAYOUTS)}")
+    data = picture if isinstance(picture, Tensor) else torch.from_numpy(np.ascontiguousarray(picture))
+    if not data.is_floating_point():
+        raise InputError(f"{name}: values must be floats in [0, 1], not {data.dtype}; divide by the largest value")
+    if data.ndim == 2:
+        data = data[None]
+    elif data.ndim == 3 and layout == "HWC":
+        data = data.permute(2, 0, 1)
+    if data.numel() and (data.min() < 0 or data.max() > 1):
+        raise InputError(f"{name}: values must lie in [0, 1]; scale them first")
+    return data.float()
+
+
+def _mask_to_chw(mask: Array, layout: str) -> Tensor:
+    data = mask if isinstance(mask, Tensor) else torch.from_numpy(np.ascontiguousarray(mask))
+    return data.permute(2, 0, 1) if data.ndim == 3 and layout == "HWC" else data

@@ -1,0 +1,117 @@
+"""Settings of the image recovery and their two presets. Imports no torch: `--help` reads the defaults here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+from doprestore.errors import UsageError
+
+REFERENCE_ALPHA = 500.0
+REFERENCE_SIDE = 512  # alpha is stated for a REFERENCE_SIDE x REFERENCE_SIDE colour picture, as in the paper
+PRECISIONS = ("auto", "float32", "bfloat16")
+OUTPUTS = ("composed", "network")
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    """How eq. (9)-(10) is integrated. Take one from :func:`image_settings`.
+
+    steps: optimisation steps; enough for several runs, in the fast preset, they are several
+        (:mod:`doprestore.image.repeated`). It skips those that it does not need.
+    width: channels of every layer of the U-Net.
+    alpha: the ratio of the learning rates at 512x512; scaled by sqrt(H·W)/512 for other sizes.
+    tau: learning rate of θ, of SGD on the mean squared residual (paper) or of Adam (fast).
+    seed: fixes the network's start, its input and every later random number.
+    device: "auto" (CUDA where present, else CPU), "cpu", "cuda", "cuda:1", "mps".
+    precision: of the convolutions; "auto" is bfloat16 where the device is fast at it (fast preset only).
+        g, h, s and the loss are float32 always.
+    output: "composed" keeps the input where it is judged clean; "network" is φ(θ) alone, as in the paper.
+    average: decay of the running average of the network's output; 0 = the raw last output.
+    """
+
+    preset: str
+    steps: int
+    width: int
+    alpha: float
+    tau: float
+    seed: int
+    device: str
+    precision: str
+    output: str
+    average: float
+
+    @property
+    def is_paper(self) -> bool:
+        return self.preset == "paper"
+
+    @property
+    def convolutions(self) -> str:
+        """The precision to ask for: the paper preset never takes bfloat16 by itself."""
+        return "float32" if self.is_paper and self.precision == "auto" else self.precision
+
+
+PRESETS = {
+    "fast": ImageSettings(
+        preset="fast",
+        steps=800,
+        width=32,
+        alpha=500.0,
+        tau=0.01,
+        seed=0,
+        device="auto",
+        precision="auto",
+        output="composed",
+        average=0.98,
+    ),
+    "paper": ImageSettings(
+        preset="paper",
+        steps=150_000,
+        width=128,
+        alpha=500.0,
+        tau=1.0,
+        seed=0,
+        device="auto",
+        precision="auto",
+        output="network",
+        average=0.0,
+    ),
+}
+
+_UNUSED_BY = {"paper": {"average": "the published pipeline reports the raw last output"}}
+
+
+def image_settings(preset: str = "fast", **overrides: object) -> ImageSettings:
+    """The settings of a preset with some of them replaced; ``None`` keeps the preset's own.
+
+    Raises :class:`UsageError` for an unknown preset or setting, a value out of range, or a setting
+    that the preset does not use.
+    """
+    if preset not in PRESETS:
+        raise UsageError(f"--preset {preset}: unknown; choose one of {', '.join(PRESETS)}")
+    given = {name: value for name, value in overrides.items() if value is not None}
+    known = {field.name for field in fields(ImageSettings)}
+    for name in given:
+        if name not in known:
+            raise UsageError(f"unknown setting {name!r}; the settings are {', '.join(sorted(known))}")
+        if name in _UNUSED_BY.get(preset, {}):
+            raise UsageError(f"--{name} is not used by --preset {preset}: {_UNUSED_BY[preset][name]}; leave it out")
+    settings = replace(PRESETS[preset], **given)
+    _check(settings)
+    return settings
+
+
+def _check(settings: ImageSettings) -> None:
+    for name in ("steps", "width"):
+        if getattr(settings, name) < 1:
+            raise UsageError(f"--{name} {getattr(settings, name)}: must be at least 1")
+    for name in ("alpha", "tau"):
+        if not 0 < getattr(settings, name) < float("inf"):
+            raise UsageError(f"--{name} {getattr(settings, name)}: must be a positive number")
+    if not 0 <= settings.average < 1:
+        raise UsageError(f"--average {settings.average}: must be at least 0 and below 1")
+    if not 0 <= settings.seed < 2**63:
+        raise UsageError(f"--seed {settings.seed}: must be between 0 and 2^63 - 1")
+    if settings.precision not in PRECISIONS:
+        raise UsageError(f"--precision {settings.precision}: choose one of {', '.join(PRECISIONS)}")
+    if settings.output not in OUTPUTS:
+        raise UsageError(f"--output {settings.output}: choose one of {', '.join(OUTPUTS)}")

@@ -1,0 +1,140 @@
+"""What the machine is, what it has left, and which device and precision the work runs on there."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from doprestore.errors import UsageError
+
+_PROC = Path("/proc")
+_CGROUPS = Path("/sys/fs/cgroup")
+# glibc's mallopt(3): M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD
+_KEEPING = {-1: 2**31 - 1, -2: 2**26, -3: 2**30}
+_USUAL = {-1: 2**26, -2: 2**17, -3: 2**25}  # where glibc itself arrives in programs with large blocks
+
+
+def choose_device(name: str) -> torch.device:
+    """The torch device for "auto", "cpu", "cuda", "cuda:N" or "mps"; "auto" is CUDA where present, else the CPU.
+
+    Raises :class:`UsageError` for a name that is unknown or a device that this machine lacks.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda", "mps"):
+        raise UsageError(f"--device {name}: unknown; use auto, cpu, cuda, cuda:N or mps")
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if count == 0:
+            raise UsageError(f"--device {name}: no CUDA device is available here; use --device cpu")
+        if (device.index or 0) >= count:
+            raise UsageError(f"--device {name}: there are {count} CUDA devices, numbered from 0")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("--device mps: not available here; use --device cpu")
+    return device
+
+
+def fast_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 convolutions are faster than float32 ones on this device."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    # Without native instructions bfloat16 is emulated, several times slower than float32.
+    return device.type == "cpu" and _cpu_has_bfloat16()
+
+
+def uses_bfloat16(precision: str, device: torch.device) -> bool:
+    """Whether convolutions of this precision ("auto", "float32", "bfloat16") run in bfloat16 on this device."""
+    return fast_bfloat16(device) if precision == "auto" else precision == "bfloat16"
+
+
+def free_memory() -> int | None:
+    """Bytes of main memory that this process may still take without swapping, or None where that is unknown.
+
+    On Linux what the kernel calls available, or what the control group (a Slurm job, a container) leaves if that is
+    less; elsewhere half of what is built in.
+    """
+    try:
+        lines = (_PROC / "meminfo").read_text().splitlines()
+        available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        try:
+            return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+        except (AttributeError, OSError, ValueError):
+            return None
+    return min([available, *_group_limits()])
+
+
+@contextlib.contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """While this lasts, memory that is freed stays with the process, which soon asks for as much again.
+
+    glibc gives large blocks back, and every page of the next ones costs an interrupt: up to a seventh of the time
+    of a step on a CPU. Does nothing where the C library is another one.
+    """
+    library = ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
+    if library is None:
+        yield
+        return
+    for name, value in _KEEPING.items():
+        library.mallopt(name, value)
+    try:
+        yield
+    finally:
+        for name, value in _USUAL.items():
+            library.mallopt(name, value)
+        library.malloc_trim(0)
+
+
+def processor() -> str:
+    """The name of the processor, as well as the system tells it."""
+    try:
+        lines = (_PROC / "cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _cpu_has_bfloat16() -> bool:
+    """Whether it multiplies bfloat16 faster than float32: with AMX, or with AVX-512 unless by Intel.
+
+    Intel's cores have one AVX-512 unit for bfloat16 and two for float32: 107 and 189 GFLOP/s measured in convolutions.
+    """
+    if _cpu_supports("amx_tile"):
+        return True
+    return _cpu_supports("avx512_bf16") and "intel" not in processor().lower()
+
+
+def _cpu_supports(name: str) -> bool:
+    has = getattr(torch.cpu, f"_is_{name}_supported", None)
+    return bool(has and has())
+
+
+def _group_limits() -> list[int]:
+    """What the control groups (version 2) around this process leave, from the innermost outwards."""
+    try:
+        entries = (_PROC / "self" / "cgroup").read_text().splitlines()
+        group = _CGROUPS / next(entry[3:] for entry in entries if entry.startswith("0::")).lstrip("/")
+    except (OSError, StopIteration):
+        return []
+    left = []
+    for folder in (group, *group.parents):
+        try:
+            limit = int((folder / "memory.max").read_text())  # "max" where there is none
+            used = int((folder / "memory.current").read_text())
+            stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            left.append(max(0, limit - used + int(stat["inactive_file"])))  # file caches give way
+        except (OSError, KeyError, ValueError):
+            pass
+        if folder == _CGROUPS:
+            break
+    return left

@@ -1,0 +1,301 @@
+"""Robust PCA, eq. (3): matrices with many wrong entries, no rank, sparsity or λ to choose.
+
+:func:`rpca` splits a matrix into low-rank + sparse. Presets: :mod:`doprestore.matrix.settings`; the fast one is
+:mod:`doprestore.matrix.solver`, the paper's :mod:`doprestore.matrix.descent`. :mod:`doprestore.matrix.sensing` has
+general measurements.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from doprestore.errors import InputError, NumericalError, UsageError
+from doprestore.machine import choose_device
+from doprestore.matrix.descent import Descent
+from doprestore.matrix.operators import EntryMask, Identity
+from doprestore.matrix.settings import MatrixSettings, matrix_settings
+from doprestore.matrix.solver import FastSolver, guess_rank
+
+REPORT_EVERY = 0.1  # seconds between two reports
+DESCENT_CONVERGED = 1e-2  # paper preset: the relative residual that counts as converged
+SAFE_RANGE = 1e12  # of float32 arithmetic: an outlier this many times the typical entry needs float64
+
+
+@dataclass(frozen=True)
+class MatrixProgress:
+    """One report: stage "flow", "refit", "convex" or "descent"; residual is ‖y − X − s‖_F / ‖y‖_F as that stage
+    sees it (NaN before its first step)."""
+
+    step: int
+    steps: int
+    stage: str
+    residual: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RpcaResult:
+    """y = low_rank + sparse + a rest, as NumPy arrays of the shape and float type of the data.
+
+    low_rank is complete; sparse is 0 at missing entries. outlier_share: the outliers among the known entries.
+    residual: ‖rest‖_F / ‖y‖_F over the known entries. how: "exact", "noise" or "convex" (see
+    :class:`doprestore.matrix.solver.FastSolver`), "descent" (paper preset), "trivial" (a zero matrix). converged is False
+    when the run was stopped, by ``steps`` or from outside, before its stopping rule held.
+    """
+
+    low_rank: np.ndarray
+    sparse: np.ndarray
+    rank: int
+    outlier_share: float
+    residual: float
+    how: str
+    steps: int
+    seconds: float
+    device: str
+    converged: bool
+    interrupted: bool
+    history: list[MatrixProgress]
+
+
+def rpca(
+    data: ArrayLike | Tensor,
+    *,
+    preset: str = "fast",
+    callback: Callable[[MatrixProgress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    save_state: Callable[[dict], None] | None = None,
+    save_every: float = 60.0,
+    resume: dict | None = None,
+    **overrides: object,
+) -> RpcaResult:
+    """Split a real matrix into low-rank + sparse, robust to gross errors of any size; no rank, sparsity or λ needed.
+
+    data: (rows, columns), integers or floats; NaN marks a missing entry. The result has its float type (float64 for
+    integers).
+    preset and further settings (alpha, symmetric, steps, seed, device; for "paper" also tau, init, rank_bound): see
+    :class:`doprestore.matrix.settings.MatrixSettings`.
+    callback: called with a :class:`MatrixProgress` about ten times a second. should_stop: asked after every step;
+    True ends the run with the split as it stands.
+    save_state: called about every ``save_every`` seconds with a dict of tensors and numbers; given as ``resume`` to
+    a later call with the same data and settings, that one goes on from there.
+
+    Raises :class:`InputError` for data that is not such a matrix, :class:`UsageError` for settings, and
+    :class:`NumericalError` when the paper preset diverges.
+    """
+    settings = matrix_settings(preset, **overrides)
+    return solve(data, settings, callback, should_stop, save_state, save_every, resume)
+
+
+def solve(
+    data: ArrayLike | Tensor,
+    settings: MatrixSettings,
+    callback: Callable[[MatrixProgress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    save_state: Callable[[dict], None] | None = None,
+    save_every: float = 60.0,
+    resume: dict | None = None,
+) -> RpcaResult:
+    """:func:`rpca` with its settings already made."""
+    start = time.perf_counter()
+    array = checked_array(data)
+    floats = array.dtype.kind == "f" and array.dtype.itemsize <= 8
+    dtype = array.dtype.newbyteorder("=") if floats else np.dtype(np.float64)
+    y, known, unit = _prepare(array, matrix_device(settings.device))
+    if settings.symmetric and y.shape[0] != y.shape[1]:
+        raise UsageError(f"--symmetric needs a square matrix, not {y.shape[0]} x {y.shape[1]}; leave it out")
+    del array
+    history: list[MatrixProgress] = []
+    if unit == 0:
+        machine = None
+        steps, interrupted, converged, how = 0, False, True, "trivial"
+        low_rank, sparse, rank, rest = y, torch.zeros_like(y), 0, 0.0
+    else:
+        machine = _machine(y, known, settings)
+        if resume is not None:
+            machine.load_state_dict(resume)
+        interrupted = _run(machine, settings.steps, start, history, callback, should_stop, save_state, save_every)
+        low_rank, sparse, rank, rest = machine.split()
+        steps, converged = machine.steps, machine.converged
+        how = machine.how or machine.stage
+    total = y.numel() if known is None else int(torch.count_nonzero(known))
+    size = torch.linalg.vector_norm(y).item()
+    del machine, y
+    return RpcaResult(
+        low_rank=_to_array(low_rank, unit, dtype),
+        sparse=_to_array(sparse, unit, dtype),
+        rank=rank,
+        outlier_share=int(torch.count_nonzero(sparse)) / total,
+        residual=rest / size if size else 0.0,
+        how=how,
+        steps=steps,
+        seconds=time.perf_counter() - start,
+        device=str(low_rank.device),
+        converged=converged,
+        interrupted=interrupted,
+        history=history,
+    )
+
+
+def matrix_device(name: str) -> torch.device:
+    """The device of that name. Raises :class:`UsageError` for one without float64."""
+    device = choose_device(name)
+    if device.type == "mps":
+        raise UsageError("--device mps: has no 64-bit floats, which matrices need; use --device cpu")
+    return device
+
+
+def checked_array(data: ArrayLike | Tensor) -> np.ndarray:
+    """``data`` as a real, finite (but for NaN), non-empty 2-d NumPy array. Raises :class:`InputError` if it is none."""
+    try:
+        array = data.detach().cpu().numpy() if isinstance(data, Tensor) else np.asarray(data)
+    except (ValueError, TypeError) as error:
+        raise InputError("the data is not a rectangular table of numbers") from error
+    if array.dtype.kind not in "biuf":
+        kind = {
+            "c": "complex numbers; give the real and the imaginary part separately",
+            "O": "Python objects, not numbers; convert it to a float array",
+        }.get(array.dtype.kind, "no numbers; convert it to floats")
+        raise InputError(f"the array holds {kind}")
+    if array.ndim != 2:
+        advice = "for example to frames x pixels: a.reshape(len(a), -1)"
+        if array.ndim < 2:
+            advice = "a.reshape(rows, columns)"
+        raise InputError(f"the array has shape {array.shape} where (rows, columns) is expected; reshape it, {advice}")
+    if array.size == 0:
+        raise InputError(f"the array is empty ({array.shape[0]} x {array.shape[1]})")
+    if array.dtype.kind == "f":
+        if any(np.isinf(block).any() for block in _blocks(array)):
+            raise InputError("the array holds infinite values; mark missing entries as NaN")
+        if all(np.isnan(block).all() for block in _blocks(array)):
+            raise InputError("every entry is missing (NaN)")
+    return array
+
+
+def _blocks(array: np.ndarray) -> list[np.ndarray]:
+    """Row blocks of about a million entries, so that checks need no memory of the array's size."""
+    return np.array_split(array, max(1, min(len(array), array.size // 2**20)))
+
+
+def _prepare(array: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor | None, float]:
+    """y (rows, columns), float32 or float64, with zeros where data is missing; the known entries (None: all); the
+    power of two that y was divided by (0 for a zero matrix). Shares the memory of the array where it can."""
+    wide = array.dtype.kind != "f" or array.dtype.itemsize > 4
+    work = np.dtype(np.float64 if wide else np.float32)
+    missing = array.dtype.kind == "f" and any(np.isnan(block).any() for block in _blocks(array))
+    known = torch.from_numpy(~np.isnan(array)).to(device) if missing else None
+    typical = _typical_size(array)
+    if typical > 0 and not wide:
+        largest = max(float(np.nanmax(np.abs(block.astype(np.float32)), initial=0.0)) for block in _blocks(array))
+        work = np.dtype(np.float64) if largest > SAFE_RANGE * typical else work
+    shared = array.dtype == work and array.flags.c_contiguous and array.flags.writeable
+    y = torch.from_numpy(array if shared else np.array(array, dtype=work, order="C")).to(device)
+    unit = 2.0 ** math.floor(math.log2(typical)) if typical > 0 else 0.0
+    if 2.0**-10 <= unit <= 2.0**10:
+        unit = 1.0  # spare the copy
+    if missing:
+        y = torch.nan_to_num(y, nan=0.0)
+    if unit not in (0.0, 1.0):
+        y = y / unit
+    return y, known, unit
+
+
+def _typical_size(array: np.ndarray) -> float:
+    """The median |entry| among a sample of the nonzero ones; 0 when all are zero."""
+    stride = max(1, array.size // 100_000)
+    for sample in (array.reshape(-1)[::stride], array.reshape(-1)):
+        sizes = np.abs(sample.astype(np.float64))
+        sizes = sizes[sizes > 0]  # drops NaN too
+        if len(sizes):
+            return float(np.median(sizes))
+    return 0.0
+
+
+def _to_array(x: Tensor, unit: float, dtype: np.dtype) -> np.ndarray:
+    if unit not in (0.0, 1.0):
+        x = x * unit
+    return x.cpu().numpy().astype(dtype, copy=False)
+
+
+class _PaperMachine:
+    """The literal eq. (6) behind the same interface as the fast solver."""
+
+    how, stage = "", "descent"
+    done = False  # it makes its steps, whatever they bring
+
+    def __init__(self, y: Tensor, known: Tensor | None, alpha: float, settings: MatrixSettings):
+        self.y = y
+        operator = Identity() if known is None else EntryMask(known)
+        self.descent = Descent.start(operator, y, y.shape, alpha=alpha, tau=settings.tau, init=settings.init,
+                                     rank_bound=settings.rank_bound, symmetric=settings.symmetric,
+                                     seed=settings.seed)  # fmt: skip
+
+    @property
+    def steps(self) -> int:
+        return self.descent.steps
+
+    @property
+    def converged(self) -> bool:
+        return self.residual() <= DESCENT_CONVERGED
+
+    def step(self) -> None:
+        self.descent.step()
+
+    def residual(self) -> float:
+        return 2 * math.sqrt(self.descent.loss.item()) / torch.linalg.vector_norm(self.y).item()
+
+    def split(self) -> tuple[Tensor, Tensor, int, float]:
+        low_rank, sparse = self.descent.signal(), self.descent.outliers.value()
+        rest = self.descent.operator.apply(low_rank) + sparse - self.y
+        # g∘g − h∘h is never exactly 0: what is below a thousandth of the typical entry is none.
+        typical = torch.linalg.vector_norm(self.y).item() / math.sqrt(self.y.numel())
+        sparse[sparse.abs() < 1e-3 * typical] = 0
+        return low_rank, sparse, guess_rank(torch.linalg.svdvals(low_rank), 1e-3), torch.linalg.vector_norm(rest).item()
+
+    def state_dict(self) -> dict:
+        return {"steps": self.steps, **self.descent.state_dict()}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.descent.load_state_dict(state, state["steps"])
+
+
+def _machine(y: Tensor, known: Tensor | None, settings: MatrixSettings) -> FastSolver | _PaperMachine:
+    share = 1.0 if known is None else int(torch.count_nonzero(known)) / y.numel()
+    alpha = settings.alpha or math.sqrt(share * max(y.shape))
+    if settings.preset == "paper":
+        return _PaperMachine(y, known, alpha, settings)
+    return FastSolver(y, known, alpha, symmetric=settings.symmetric, seed=settings.seed)
+
+
+def _run(machine, most: int, start: float, history: list, callback, should_stop, save_state, save_every: float) -> bool:
+    """Step the machine to its end or ``most`` steps; return whether it was stopped from outside."""
+    reported = saved = time.perf_counter()
+    stage = ""
+    while not machine.done and machine.steps < most:
+        machine.step()
+        now = time.perf_counter()
+        stop = should_stop is not None and should_stop()
+        last = stop or machine.done or machine.steps >= most
+        if last or machine.stage != stage or now - reported >= REPORT_EVERY:
+            residual = machine.residual()
+            if residual == math.inf or (math.isnan(residual) and machine.stage == "descent"):
+                raise NumericalError(f"the descent diverged by step {machine.steps}; use a smaller --tau")
+            history.append(MatrixProgress(machine.steps, most, machine.stage, residual, now - start))
+            reported, stage = now, machine.stage
+            if callback is not None:
+                callback(history[-1])
+        if save_state is not None and not last and now - saved >= save_every:
+            save_state(machine.state_dict())
+            saved = now
+        if stop and not machine.done:
+            if save_state is not None:
+                save_state(machine.state_dict())
+            return True
+    return False

@@ -1,0 +1,249 @@
+"""Exact values once the outliers are all but named: refit the low-rank part on the trusted entries alone.
+
+The outliers and the rank come from the flow. Each step drops the entries whose residual exceeds a threshold, moves
+L = U Vᵀ towards the others (one alternating least-squares step on the completed matrix, over-relaxed for the
+dropped share), and lowers the threshold by a fixed factor, but not below the level of dense noise. With exact data
+this converges linearly to rounding error.
+
+Lowered too fast, the threshold drops good entries for ever, and the fit looks perfect on what is left. Hence
+:func:`supported`: every row and every column must hold more entries that agree exactly than it has unknowns, which a
+wrong L does not achieve by chance.
+
+The scheme is the alternating projection of Netrapalli et al., "Non-convex robust PCA", NeurIPS 2014, with the rank and
+the start from the flow and the threshold from the residuals.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from doprestore.matrix.blocks import blocks
+
+SAMPLE = 8_000  # entries from which quantiles are estimated
+LINE_SAMPLE = 64  # entries of each row and column, likewise
+SLOW = 4.0  # a row or column whose residual is this many times the median one is solved by itself
+NOISE_FACTOR = 7.0  # the threshold stays above this times the 30 % quantile of |residual|: 2.7 σ for Gaussian noise
+AGREES = {torch.float32: 2e-5, torch.float64: 1e-10}  # relative to the typical entry
+MOST_STEPS = 300  # a fit of the wrong rank may go round in circles; at the slowest decay exact ones need 250
+SPARE = 2  # agreeing entries beyond the rank that every row and column must have
+
+_STATE = ("decay", "scale", "threshold", "noise", "share", "steps", "still", "done")
+
+
+class Refit:
+    """Fit U Vᵀ of a fixed rank to ``y`` (rows, columns) without its outliers.
+
+    u, sigma, v: the start, of that rank. decay: the factor of the threshold per step, smaller is faster and riskier.
+    ``coarse``: y in float32, used until the error is near float32's precision (None: only ``y``).
+    """
+
+    def __init__(self, y: Tensor, coarse: Tensor | None, known: Tensor | None, sample: Tensor,
+                 u: Tensor, sigma: Tensor, v: Tensor, decay: float):  # fmt: skip
+        self.target = y
+        self.y = y if coarse is None else coarse
+        self.known = known
+        self.sample = sample
+        self.u = (u * sigma).to(self.y.dtype)  # (rows, rank), carries the scale
+        self.v = v.to(self.y.dtype).contiguous()  # (columns, rank), orthonormal
+        self.decay = decay
+        self.scale = torch.linalg.vector_norm(sigma).item() / math.sqrt(y.numel())  # of a typical entry
+        self.total = y.numel() if known is None else int(torch.count_nonzero(known))
+        generator = torch.Generator().manual_seed(len(sample))
+        self.some_rows = torch.randperm(y.shape[0], generator=generator)[:LINE_SAMPLE].to(y.device)
+        self.some_columns = torch.randperm(y.shape[1], generator=generator)[:LINE_SAMPLE].to(y.device)
+        self.threshold = math.inf
+        self.noise = math.inf  # root mean square of the trusted residuals
+        self.share = 0.0  # of the known entries that are dropped
+        self.steps = 0
+        self.still = 0
+        self.done = False
+        self._r = None  # working memory: fresh memory at every step would cost more than the step
+
+    @property
+    def rank(self) -> int:
+        return self.u.shape[1]
+
+    def step(self) -> None:
+        self.steps += 1
+        r = self._residual(self.y, self.u, self.v)
+        floor = NOISE_FACTOR * _quantile(r.reshape(-1)[self.sample].abs(), 0.3)
+        before, noise_before, share_before = self.threshold, self.noise, self.share
+        floor = max(floor, AGREES[self.y.dtype] * self.scale)
+        if before == math.inf:
+            self.threshold = floor
+        else:
+            self.threshold = min(before, max(floor, self.decay * before))
+        bad = self._drop(r)
+        if noise_before < math.inf:
+            self._solve_slow_lines(r, bad)
+        trusted = self.total - int(torch.count_nonzero(bad))
+        self.share = 1 - trusted / self.total
+        self.noise = torch.linalg.vector_norm(r).item() / math.sqrt(max(trusted, 1))
+        relax = r.numel() / max(trusted, r.numel() // 20)
+        u, _ = torch.linalg.qr(torch.addmm(self.u, r, self.v, alpha=relax))
+        v = self.v @ (self.u.T @ u) + relax * (u.T @ r).T  # twice as fast as r.T @ u
+        self.v, triangle = torch.linalg.qr(v)
+        self.u = u @ triangle.T
+        self._finish(before, noise_before, share_before)
+
+    def _drop(self, r: Tensor) -> Tensor:
+        """Set to 0 in ``r`` the entries above the threshold and above their row's and column's own level.
+
+        Return where, bool (rows, columns). A row or column that is still badly fitted as a whole would lose all its
+        entries to the common threshold.
+        """
+        known, across, down = self.known, self.some_columns, self.some_rows
+        rows = _limits(r[:, across].abs(), None if known is None else known[:, across], self.threshold)
+        columns = _limits(r[down].T.abs(), None if known is None else known[down].T, self.threshold)
+        bad = torch.empty(r.shape, dtype=torch.bool, device=r.device)
+        for residual, where, limits in zip(blocks(r), blocks(bad), blocks(rows[:, None], r)):
+            torch.gt(residual.abs(), torch.maximum(limits, columns), out=where)
+            residual.masked_fill_(where, 0)
+        return bad
+
+    def _solve_slow_lines(self, r: Tensor, bad: Tensor) -> None:
+        """Solve the few worst rows, then columns, by themselves on their trusted entries; updates ``r`` to match.
+
+        A line with few trusted entries converges slower than all others, and would hold up the whole fit.
+        """
+        for transposed in (False, True):
+            residual, dropped, y, known, mine, other = (r, bad, self.y, self.known, self.u, self.v)
+            if transposed:
+                known = None if known is None else known.T
+                residual, dropped, y, mine, other = r.T, bad.T, self.y.T, self.v, self.u
+            # Over all entries: a single outlier that is still trusted holds a line up, and a sample would miss it.
+            if transposed:
+                # 20 times as fast as vector_norm
+                size = torch.stack([block.square().sum(0) for block in blocks(r)]).sum(0).sqrt()
+            else:
+                size = torch.linalg.vector_norm(r, dim=1)
+            most = max(4, len(size) // 50)
+            worst = size.topk(min(most, len(size))).indices
+            worst = worst[size[worst] > SLOW * size.median()]
+            if len(worst) == 0:
+                continue
+            trusted = ~dropped[worst]
+            if known is not None:
+                trusted &= known[worst]
+            trusted = trusted.to(y.dtype)  # (lines, entries)
+            # Weighted as for least absolute values, and judged afresh: else a line that trusts outliers keeps them.
+            weights = trusted / (residual[worst].abs() + self.threshold)
+            # (lines, rank, rank)
+            gram = torch.stack([weights @ (other * column[:, None]) for column in other.T], dim=2)
+            ridge = gram.diagonal(dim1=1, dim2=2)
+            ridge += 1e-12 * ridge.mean(1, keepdim=True) + torch.finfo(y.dtype).tiny
+            right = (weights * y[worst]) @ other
+            mine[worst] = torch.linalg.solve(gram, right)
+            left = trusted * (y[worst] - mine[worst] @ other.T)
+            limits = _limits(left.abs(), trusted > 0, self.threshold)
+            left.masked_fill_(left.abs() > limits[:, None], 0)
+            residual[worst] = left
+
+    def residual(self) -> Tensor:
+        """y − U Vᵀ on the known entries, 0 elsewhere, in the precision of y; overwritten by the next call and step."""
+        return self._residual(self.target, self.u.to(self.target.dtype), self.v.to(self.target.dtype))
+
+    def _residual(self, y: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        if self._r is None or self._r.dtype != y.dtype:
+            self._r = None  # first, so that the old one is gone before the new one comes
+            self._r = torch.empty_like(y)
+        torch.addmm(y, u, v.T, alpha=-1, out=self._r)
+        return self._r if self.known is None else self._r.mul_(self.known)
+
+    def state_dict(self) -> dict:
+        numbers = {name: getattr(self, name) for name in _STATE}
+        return {"u": self.u, "v": self.v, "coarse": self.y is not self.target, **numbers}
+
+    def load_state_dict(self, state: dict) -> None:
+        if not state["coarse"]:
+            self.y = self.target
+        self.u, self.v = state["u"].to(self.y), state["v"].to(self.y)
+        for name in _STATE:
+            setattr(self, name, state[name])
+
+    def _finish(self, before: float, noise_before: float, share_before: float) -> None:
+        """Go on in full precision, or end, once nothing moves any more."""
+        level = AGREES[self.y.dtype] * self.scale
+        self.still = self.still + 1 if self.threshold > 0.99 * before and self.noise > 0.98 * noise_before else 0
+        exact = self.noise < 0.02 * level and self.share >= share_before  # no entry is still coming back
+        if self.steps >= MOST_STEPS:
+            self.done = True
+        elif self.y.dtype != self.target.dtype and (self.threshold < 20 * level or self.noise < level):
+            self.y = self.target
+            self.u, self.v = self.u.to(self.y.dtype), self.v.to(self.y.dtype)
+            self.still = 0
+        else:
+            self.done = exact or self.still >= 6 or not math.isfinite(self.noise)
+
+
+def supported(y: Tensor, r: Tensor, known: Tensor | None, rank: int, level: float, *, surplus: float,
+              spare: float = 0.0, lines: float = 1.0) -> bool:  # fmt: skip
+    """Whether |r| = |y − L| is <= level on more entries than L has unknowns, in the rows and columns with data, and
+    overall.
+
+    surplus: how many times the degrees of freedom of a matrix of that rank must agree over all, not counting zeros of
+    y: a split must be simpler than the data itself, and zeros are no evidence of a low rank in a sparse matrix.
+    spare: the share of the surplus entries of a row or column that must agree, beyond rank + SPARE.
+    lines: the share of the rows, and of the columns, that must have so many.
+    """
+    rows, columns = y.shape
+    agreeing, across, down = 0, [], 0
+    for index, (residual, data) in enumerate(zip(blocks(r), blocks(y))):
+        agrees = residual.abs() <= level
+        if known is not None:
+            agrees &= blocks(known)[index]
+        agreeing += int(torch.count_nonzero(agrees & (data != 0)))
+        ones = agrees.double()  # much faster to sum than booleans
+        across.append(ones.sum(1))
+        down = down + ones.sum(0)
+    if agreeing < surplus * rank * (rows + columns - rank):
+        return False
+    for dim, counts in ((1, torch.cat(across)), (0, down)):
+        seen = y.shape[dim] if known is None else torch.count_nonzero(known, dim)
+        enough = counts >= rank + SPARE + spare * (seen - rank)
+        if known is not None:
+            enough |= seen == 0
+        if int(torch.count_nonzero(enough)) < lines * len(enough):
+            return False
+    return True
+
+
+def is_white(r: Tensor, seed: int) -> bool:
+    """Whether a trusted residual (zero where dropped) looks like dense noise: no direction stands out of it.
+
+    The spectral norm of N(0, σ²) noise on a share of the entries is σ √share (√rows + √columns), and its Frobenius
+    norm σ √share √(rows columns).
+    """
+    rows, columns = r.shape
+    generator = torch.Generator().manual_seed(seed)
+    block = torch.randn((columns, 4), generator=generator).to(r)
+    for _ in range(8):
+        block = torch.linalg.qr(r.T @ (r @ block))[0]
+    top = torch.linalg.matrix_norm(r @ block, 2).item()
+    return top <= 1.3 * torch.linalg.vector_norm(r).item() * (1 / math.sqrt(rows) + 1 / math.sqrt(columns))
+
+
+def _quantile(values: Tensor, q: float) -> float:
+    return torch.kthvalue(values, max(1, int(q * values.numel()))).values.item()
+
+
+def _limits(size: Tensor, known: Tensor | None, threshold: float) -> Tensor:
+    """The larger of ``threshold`` and NOISE_FACTOR times the 30 % quantile of the known entries of each row of ``size``.
+
+    Counting tells which rows have the larger quantile, so that only those few are sorted.
+    """
+    small = size <= threshold / NOISE_FACTOR
+    counts = torch.full((len(size),), size.shape[1], device=size.device)
+    if known is not None:
+        small &= known
+        counts = known.sum(1)
+    position = (0.3 * counts).long().clamp_max(size.shape[1] - 1)
+    limits = torch.full((len(size),), threshold, dtype=size.dtype, device=size.device)
+    lines = ((small.sum(1) <= position) & (counts > 0)).nonzero()[:, 0]
+    if len(lines):
+        chosen = size[lines] if known is None else size[lines].masked_fill(~known[lines], math.inf)
+        limits[lines] = NOISE_FACTOR * chosen.sort(dim=1).values.gather(1, position[lines, None])[:, 0]
+    return limits

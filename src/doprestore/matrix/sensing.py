@@ -1,0 +1,181 @@
+"""General linear measurements, eq. (1): y_i = ⟨A_i, X⟩ + s_i with a low-rank X and sparse, gross errors s."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from doprestore.errors import InputError, NumericalError, UsageError
+from doprestore.matrix.api import MatrixProgress, matrix_device
+from doprestore.matrix.descent import Descent
+from doprestore.matrix.operators import Stack
+from doprestore.matrix.refit import NOISE_FACTOR
+from doprestore.matrix.settings import MatrixSettings
+from doprestore.matrix.solver import guess_rank
+from doprestore.outliers import MirrorOutliers
+
+GAMMA = 1e-4  # fast preset: start of U, V, g and h, for measurements of unit size
+AGREES = 1e-9  # in units of the largest measurement
+REFIT_STEPS = 200
+REFIT_DECAY = 0.8
+SETTLED = 1e-4  # relative residual that counts as converged
+
+
+@dataclass(frozen=True)
+class SenseResult:
+    """signal: X, (rows, columns); corruption: s, (m,). residual: ‖A(X) + s − y‖ / ‖y‖, converged when <= 1e-4.
+    how: "exact" (a refit that agrees with the trusted measurements to rounding error) or "descent"."""
+
+    signal: np.ndarray
+    corruption: np.ndarray
+    rank: int
+    residual: float
+    how: str
+    steps: int
+    seconds: float
+    device: str
+    converged: bool
+    interrupted: bool
+
+
+def sense(
+    matrices: ArrayLike,
+    y: ArrayLike,
+    settings: MatrixSettings,
+    callback: Callable[[MatrixProgress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> SenseResult:
+    """Recover X and s from ``matrices`` A (m, rows, columns) and ``y`` (m,) by gradient descent on eq. (3).
+
+    The paper preset is eq. (6) word for word. The fast one scales A to unit norm, chooses τ itself, takes the outliers
+    in closed form (:class:`doprestore.outliers.MirrorOutliers`) and stops once ‖r‖ <= 1e-4 ‖y‖.
+    Raises :class:`InputError` for arrays that do not fit together and :class:`NumericalError` on divergence.
+    """
+    start = time.perf_counter()
+    device = matrix_device(settings.device)
+    a, target = _checked(matrices, y)
+    rows, columns = a.shape[1:]
+    if settings.symmetric and rows != columns:
+        raise UsageError(f"--symmetric needs square matrices A_i, not {rows} x {columns}; leave it out")
+    operator = Stack(torch.from_numpy(a).to(device))
+    values = torch.from_numpy(target).to(device)
+    alpha = settings.alpha or math.sqrt(len(target) / max(rows, columns))
+    descent, scale, size = _start(operator, values, settings, alpha)
+    norm = torch.linalg.vector_norm(descent.y).item() or 1.0
+    every = max(1, settings.steps // 200)
+    residual, interrupted = math.inf, False
+    while descent.steps < settings.steps and not interrupted:
+        descent.step()
+        interrupted = should_stop is not None and should_stop()
+        if interrupted or descent.steps % every == 0 or descent.steps == settings.steps:
+            residual = 2 * math.sqrt(descent.loss.item()) / norm
+            if not math.isfinite(residual):
+                raise NumericalError(f"the descent diverged by step {descent.steps}; use a smaller --tau")
+            if callback is not None:
+                seconds = time.perf_counter() - start
+                callback(MatrixProgress(descent.steps, settings.steps, "descent", residual, seconds))
+            if settings.preset == "fast" and residual <= SETTLED:
+                break
+    signal, sparse, how = descent.signal(), descent.outliers.value(), "descent"
+    if settings.preset == "fast" and not interrupted:
+        fitted = refit_measurements(descent.operator, descent.y, signal)
+        if fitted is not None:
+            signal, how = fitted, "exact"
+            sparse = descent.y - descent.operator.apply(signal)
+            sparse[sparse.abs() <= AGREES] = 0
+            residual = torch.linalg.vector_norm(descent.operator.apply(signal) + sparse - descent.y).item() / norm
+    sigma = torch.linalg.svdvals(signal)
+    return SenseResult(
+        signal=(signal * scale).cpu().numpy(),
+        corruption=(sparse * size).cpu().numpy(),
+        rank=int((sigma > 1e-3 * sigma[0]).sum()),
+        residual=residual,
+        how=how,
+        steps=descent.steps,
+        seconds=time.perf_counter() - start,
+        device=str(device),
+        converged=residual <= SETTLED,
+        interrupted=interrupted,
+    )
+
+
+def refit_measurements(operator: Stack, y: torch.Tensor, start: torch.Tensor) -> torch.Tensor | None:
+    """Alternating least squares from ``start`` on the measurements within a falling threshold; None when not exact.
+
+    Kept only when many more measurements agree to rounding error than a matrix of that rank has unknowns: see
+    :mod:`doprestore.matrix.refit`, of which this is the form for general measurements.
+    """
+    left, sigma, right = torch.linalg.svd(start, full_matrices=False)
+    rank = guess_rank(sigma, 1e-3)
+    rows, columns = start.shape
+    unknowns = rank * (rows + columns - rank)
+    if rank == 0 or 1.5 * unknowns > len(y):
+        return None
+    u, v = left[:, :rank] * sigma[:rank], right[:rank].T
+    a = operator.matrices
+    threshold = math.inf
+    for _ in range(REFIT_STEPS):
+        error = (operator.apply(u @ v.T) - y).abs()
+        floor = NOISE_FACTOR * error.quantile(0.3).item()
+        threshold = max(floor, REFIT_DECAY * threshold, AGREES) if threshold < math.inf else floor
+        trusted = error <= threshold
+        if int(trusted.sum()) < 1.2 * unknowns:
+            return None
+        design = torch.einsum("mij,jk->mik", a[trusted], v).flatten(1)  # (trusted, rows·rank)
+        u = _least_squares(design, y[trusted]).reshape(rows, rank)
+        u = torch.linalg.qr(u)[0]
+        design = torch.einsum("mij,ik->mjk", a[trusted], u).flatten(1)
+        v = _least_squares(design, y[trusted]).reshape(columns, rank)
+        if threshold <= AGREES:
+            break
+    agree = int(((operator.apply(u @ v.T) - y).abs() <= AGREES).sum())
+    return u @ v.T if agree >= 1.5 * unknowns else None
+
+
+def _least_squares(design: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    # A tiny ridge instead of a driver for deficient ranks, which exists on the CPU only.
+    gram = design.T @ design
+    gram.diagonal().add_(1e-14 * gram.diagonal().mean())
+    return torch.linalg.solve(gram, design.T @ y)
+
+
+def _start(operator: Stack, y: torch.Tensor, settings: MatrixSettings, alpha: float) -> tuple[Descent, float, float]:
+    """The descent, and the factors between its X and s and those asked for."""
+    shape = tuple(operator.matrices.shape[1:])
+    if settings.preset == "paper":
+        descent = Descent.start(operator, y, shape, alpha=alpha, tau=settings.tau, init=settings.init,
+                                rank_bound=settings.rank_bound, symmetric=settings.symmetric,
+                                seed=settings.seed)  # fmt: skip
+        return descent, 1.0, 1.0
+    # In units where A has norm 1 and the largest measurement is 1 or less.
+    norm = operator.norm() or 1.0
+    operator = Stack(operator.matrices / norm)
+    scale = torch.linalg.vector_norm(y, math.inf).item() or 1.0
+    back = torch.linalg.matrix_norm(operator.adjoint(y / scale), 2).item()
+    # τ so that neither the largest direction of X nor the largest outlier oscillates: both curvatures are below 1/τ.
+    tau = 0.2 / max(back, alpha, 1e-12)
+    descent = Descent.start(operator, y / scale, shape, alpha=alpha, tau=tau, init=GAMMA, rank_bound=None,
+                            symmetric=settings.symmetric, seed=settings.seed)  # fmt: skip
+    descent.outliers = MirrorOutliers.zeros(descent.y, GAMMA)
+    return descent, scale / norm, scale
+
+
+def _checked(matrices: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    a, y = np.asarray(matrices), np.asarray(y)
+    for name, array, dimensions in (("A", a, 3), ("y", y, 1)):
+        if array.dtype.kind not in "biuf":
+            raise InputError(f"{name} holds no real numbers; convert it to floats")
+        if array.ndim != dimensions or array.size == 0:
+            expected = "(m, rows, columns)" if dimensions == 3 else "(m,)"
+            raise InputError(f"{name} has shape {array.shape}; it must be {expected}, not empty")
+        if not np.isfinite(array).all():
+            raise InputError(f"{name} holds NaN or infinite values; leave out those measurements")
+    if len(a) != len(y):
+        raise InputError(f"A has {len(a)} matrices and y has {len(y)} values; they must be as many")
+    return a.astype(np.float64), y.astype(np.float64)

@@ -1,0 +1,94 @@
+"""A report of a run as one HTML file that needs no other: pictures inline, plots as SVG."""
+
+from __future__ import annotations
+
+import base64
+import math
+from html import escape
+
+from doprestore.io.encode import encode
+from doprestore.io.metadata import Metadata
+from doprestore.report.content import Curve, RunReport, thumbnail
+
+WIDTH, HEIGHT, MARGIN = 360, 200, 40
+
+_STYLE = """
+body { font: 15px/1.4 system-ui, sans-serif; margin: 2em auto; max-width: 1200px; padding: 0 1em; color: #222; }
+figure { display: inline-block; margin: 0 1em 1em 0; vertical-align: top; }
+figure img { max-width: 360px; image-rendering: auto; border: 1px solid #ccc; }
+figcaption { font-weight: 600; }
+table { border-collapse: collapse; } td, th { text-align: left; padding: 2px 12px 2px 0; vertical-align: top; }
+svg { background: #fafafa; } svg text { font: 11px system-ui, sans-serif; fill: #444; }
+"""
+
+
+def report_html(report: RunReport) -> str:
+    """The whole page."""
+    pictures = "".join(
+        f"<figure><figcaption>{escape(name)}</figcaption>"
+        f'<img alt="{escape(name)}" src="{_data_url(picture)}"></figure>\n'
+        for name, picture in report.pictures.items()
+    )
+    plots = "".join(
+        f"<figure><figcaption>{escape(curve.name)}</figcaption>{_curve(curve)}</figure>\n" for curve in report.curves
+    )
+    facts = "".join(
+        f"<tr><th>{escape(name)}</th><td>{escape(str(fact))}</td></tr>\n" for name, fact in report.facts.items()
+    )
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{escape(report.title)}</title><style>{_STYLE}</style></head><body>
+<h1>{escape(report.title)}</h1>
+{pictures}<h2>Learning curves</h2>
+{plots}<figure><figcaption>corruption found, input - restored</figcaption>{_bars(report.histogram)}</figure>
+<h2>Settings and versions</h2>
+<table>
+{facts}</table>
+</body></html>
+"""
+
+
+def _data_url(picture) -> str:
+    small = (thumbnail(picture).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
+    return "data:image/png;base64," + base64.b64encode(encode(small, Metadata(), "PNG")).decode()
+
+
+def _curve(curve: Curve) -> str:
+    values = [math.log10(max(value, 1e-12)) for value in curve.values] if curve.log else curve.values
+    low, high, first, last = min(values), max(values), curve.steps[0], curve.steps[-1]
+    points = " ".join(
+        f"{_across((step - first) / ((last - first) or 1)):.1f},{_down((value - low) / ((high - low) or 1)):.1f}"
+        for step, value in zip(curve.steps, values, strict=True)
+    )
+    line = f'<polyline points="{points}" fill="none" stroke="#06c" stroke-width="1.5"/>'
+    return _svg(line, f"{first:g}", f"{last:g} steps", f"{min(curve.values):.3g}", f"{max(curve.values):.3g}")
+
+
+def _bars(counts: list[int]) -> str:
+    top = max(counts) or 1
+    wide = (WIDTH - 2 * MARGIN) / len(counts)
+    bars = "".join(
+        f'<rect x="{MARGIN + index * wide:.1f}" y="{_down(count / top):.1f}" width="{wide - 1:.1f}" '
+        f'height="{_down(0) - _down(count / top):.1f}" fill="#06c"/>'
+        for index, count in enumerate(counts)
+    )
+    return _svg(bars, "-1", "1", "0", f"{max(counts)}")
+
+
+def _svg(drawing: str, left: str, right: str, bottom: str, top: str) -> str:
+    base, end = HEIGHT - MARGIN, WIDTH - MARGIN
+    return (
+        f'<svg width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}">{drawing}'
+        f'<path d="M{MARGIN} {MARGIN}V{base}H{end}" fill="none" stroke="#999"/>'
+        f'<text x="{MARGIN}" y="{base + 16}">{left}</text>'
+        f'<text x="{end}" y="{base + 16}" text-anchor="end">{right}</text>'
+        f'<text x="{MARGIN - 4}" y="{base}" text-anchor="end">{bottom}</text>'
+        f'<text x="{MARGIN - 4}" y="{MARGIN}" text-anchor="end">{top}</text></svg>'
+    )
+
+
+def _across(share: float) -> float:
+    return MARGIN + share * (WIDTH - 2 * MARGIN)
+
+
+def _down(share: float) -> float:
+    return HEIGHT - MARGIN - share * (HEIGHT - 2 * MARGIN)
