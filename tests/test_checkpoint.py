@@ -90,7 +90,7 @@ def test_another_version_is_refused(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("doprestore.io.checkpoint.__version__", "0.0.0")
         save_checkpoint(path, {}, **IDENTITY)
-    with pytest.raises(InputError, match="is of doprestore 0.0.0"):
+    with pytest.raises(InputError, match=r"is of doprestore 0\.0\.0"):
         load_checkpoint(path, **IDENTITY)
 
 

@@ -18,9 +18,7 @@ QUICK = ("--steps", 5, "--width", 4, "--device", "cpu")
 def photo(tmp_path):
     path = tmp_path / "photo.png"
     ramp = np.linspace(0.2, 0.8, 64, dtype=np.float32)
-    write_picture(
-        path, np.stack([ramp[:, None] * np.ones(64, np.float32), ramp * np.ones((64, 1), np.float32)] * 2)[:3]
-    )
+    write_picture(path, np.stack([ramp[:, None] * np.ones(64, np.float32), ramp * np.ones((64, 1), np.float32)] * 2)[:3])
     return path
 
 
@@ -31,9 +29,7 @@ def table(stdout):
 def test_table_panel_pictures_and_curves(run_cli, photo):
     folder = photo.parent / "out"
     methods = ["ours", "median", "best-median", "dip-l1", "known-mask"]
-    code, stdout, stderr = run_cli(
-        "compare", photo, "--amount", 0.2, "--methods", ",".join(methods), "-o", folder, *QUICK
-    )
+    code, stdout, stderr = run_cli("compare", photo, "--amount", 0.2, "--methods", ",".join(methods), "-o", folder, *QUICK)
     assert code == 0
     rows = table(stdout)
     assert list(rows) == ["damaged", *methods]
@@ -42,9 +38,7 @@ def test_table_panel_pictures_and_curves(run_cli, photo):
     assert np.array_equal(original, read_picture(photo).pixels)
     for name in ["damaged", *methods]:
         # The file has 8 bits; two decimals are printed.
-        assert psnr(read_picture(folder / f"{name}.png").pixels, original) == pytest.approx(
-            float(rows[name][0]), abs=0.3
-        )
+        assert psnr(read_picture(folder / f"{name}.png").pixels, original) == pytest.approx(float(rows[name][0]), abs=0.3)
     assert read_picture(folder / "panel.png").pixels.shape[2] > 7 * 64
     with open(folder / "table.csv") as file:
         assert [row["method"] for row in csv.DictReader(file)] == methods

@@ -162,9 +162,7 @@ def test_a_full_disk_leaves_the_old_output(photo, flag):
         "network",
         *extra,
     ]
-    result = subprocess.run(
-        ["sh", "-c", 'ulimit -f 1; exec "$@"', "sh", *run], capture_output=True, text=True, check=False
-    )
+    result = subprocess.run(["sh", "-c", 'ulimit -f 1; exec "$@"', "sh", *run], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (1, ""), result.stderr
     assert result.stderr.startswith("doprestore: error: ") and result.stderr.count("\n") == 1
     assert (flag or "out.png") in result.stderr

@@ -69,12 +69,8 @@ def test_log_has_a_row_a_step(run_cli, photo, name):
 def test_outlier_map_and_panel(run_cli, photo, monkeypatch, extra, columns):
     monkeypatch.chdir(photo.parent)
     results, recover = [], running.recover_image
-    monkeypatch.setattr(
-        running, "recover_image", lambda *a, **options: results.append(recover(*a, **options)) or results[0]
-    )
-    code = run_cli(
-        "image", "photo.png", "out.png", *QUICK, "--outliers", "map.png", "--panel", "panel.png", *extra
-    ).code
+    monkeypatch.setattr(running, "recover_image", lambda *a, **options: results.append(recover(*a, **options)) or results[0])
+    code = run_cli("image", "photo.png", "out.png", *QUICK, "--outliers", "map.png", "--panel", "panel.png", *extra).code
     assert code == 0
     shown = 255 * outlier_map(results[0].outliers).numpy()
     assert abs(read_picture("map.png").samples - shown).max() <= 0.51

@@ -167,7 +167,7 @@ def test_any_size_comes_back_in_full(channels, height, width):
     result = recover_image(picture(channels, height, width), tiny(steps=1))
     for part in (result.restored, result.network, result.outliers, result.found):
         assert part.shape == (channels, height, width)
-    assert 0 <= result.restored.min() and result.restored.max() <= 1
+    assert result.restored.min() >= 0 and result.restored.max() <= 1
 
 
 def test_impulses_on_a_smooth_picture_are_removed_and_nothing_else_is_touched():

@@ -96,7 +96,7 @@ def _breaches(graph: Mapping[str, set[str]]) -> list[str]:
             continue
         for name, chain in _reached(module, graph).items():
             ours = name.startswith("doprestore.")
-            if name in CONSOLE or ours and _part(name) not in WALLS[part] | {part}:
+            if name in CONSOLE or (ours and _part(name) not in WALLS[part] | {part}):
                 found.append(" -> ".join(chain))
     return found
 

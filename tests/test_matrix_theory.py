@@ -1,5 +1,7 @@
 """Operators, eq. (3), (6) and (8): dot tests, one step against autograd, Theorem 1."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -90,7 +92,7 @@ def test_theorem_1_the_limit_of_the_flow_solves_the_convex_program(seed, alpha, 
     for gamma in (1e-2, 1e-4) if shrinks > 2 else (1e-2, 1e-4, 1e-6):
         signal, sparse = _limit(operator, y, gamma, alpha)
         errors.append(((signal - x).norm() + (sparse - s).norm()).item())
-    assert all(late * shrinks < early for early, late in zip(errors, errors[1:], strict=False)), errors
+    assert all(late * shrinks < early for early, late in pairwise(errors)), errors
     assert errors[-1] < 0.2 * (x.norm() + s.norm()).item()
 
 

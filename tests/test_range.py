@@ -93,5 +93,5 @@ def test_ranges_that_make_no_sense(run_cli, tmp_path, levels, code, words):
 
 def test_a_range_is_in_samples_whatever_the_file(tmp_path):
     np.save(tmp_path / "flat.npy", np.ones((4, 4)))
-    with pytest.raises(InputError, match="flat.npy.*--range"):
+    with pytest.raises(InputError, match=r"flat\.npy.*--range"):
         read_picture(tmp_path / "flat.npy", levels=("1%", "99%"))

@@ -29,9 +29,7 @@ def rows_phase(convex, dop=None):
 
 
 def rows_theorem(gaps, residual=1e-6):
-    return [
-        {"seed": 0, "alpha": 2.0, "gamma": 10.0**-k, "gap": gap, "residual": residual} for k, gap in enumerate(gaps)
-    ]
+    return [{"seed": 0, "alpha": 2.0, "gamma": 10.0**-k, "gap": gap, "residual": residual} for k, gap in enumerate(gaps)]
 
 
 def rows_picture(curves, **settings):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import weakref
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -43,7 +44,7 @@ def test_tiles_of_one_size_cover_the_picture_and_overlap(height, width):
     assert covered.min() >= 1 and weight.min() > 0
     tops = sorted({top for top, _ in corners})
     assert max(grid.size) <= 128 and grid.size[0] * len(tops) < height * 1.5 + 128
-    assert all(upper + grid.size[0] - lower >= grid.overlap for upper, lower in zip(tops, tops[1:], strict=False))
+    assert all(upper + grid.size[0] - lower >= grid.overlap for upper, lower in pairwise(tops))
     assert (len(corners) == 1) == (height <= 128 and width <= 128)
 
 

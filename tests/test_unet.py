@@ -14,7 +14,7 @@ from doprestore.image.unet import INPUT_CHANNELS, LEAST_SPREAD, SMALL, UNet, _Do
 def test_a_picture_of_the_size_of_the_input_in_0_to_1(channels, width, height, side, device):
     x = UNet(channels, width).to(device)(torch.rand(1, INPUT_CHANNELS, height, side, device=device))
     assert x.shape == (1, channels, height, side)
-    assert 0 < x.min() and x.max() < 1
+    assert x.min() > 0 and x.max() < 1
 
 
 def test_the_network_of_the_paper_has_the_published_number_of_parameters():
@@ -89,8 +89,8 @@ def test_doubling_has_the_gradient_of_bilinear_upsampling(layout, device):
     plain = torch.nn.functional.interpolate(x, scale_factor=2, mode="bilinear")
     ours = _Doubled.apply(x)
     assert torch.equal(ours, plain)
-    expected, = torch.autograd.grad((plain * weight).sum(), x)
-    got, = torch.autograd.grad((ours * weight).sum(), x)
+    (expected,) = torch.autograd.grad((plain * weight).sum(), x)
+    (got,) = torch.autograd.grad((ours * weight).sum(), x)
     torch.testing.assert_close(got, expected)
 
 
@@ -99,7 +99,7 @@ def test_orthogonalising_keeps_the_singular_vectors_and_levels_the_values(shape)
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     u, _, vh = torch.linalg.svd(matrix, full_matrices=False)
     inner = u.T @ orthogonalised(matrix) @ vh.T
-    assert 0.6 < inner.diagonal().min() and inner.diagonal().max() < 1.3
+    assert inner.diagonal().min() > 0.6 and inner.diagonal().max() < 1.3
     assert (inner - inner.diagonal().diag()).abs().max() < 1e-3
     torch.testing.assert_close(orthogonalised(100 * matrix), orthogonalised(matrix), rtol=1e-3, atol=1e-4)
 
@@ -113,4 +113,4 @@ def test_muon_descends_and_its_step_has_the_length_of_its_rate():
     step = (weight.detach() - before).flatten(1)
     assert (step * before.flatten(1)).sum() < 0
     values = torch.linalg.svdvals(step)
-    assert 0.006 < values.min() and values.max() < 0.013
+    assert values.min() > 0.006 and values.max() < 0.013

@@ -39,9 +39,7 @@ Example:
 @click.option("--mask-out", type=click.Path(path_type=Path), metavar="FILE",
               help="Also write where the picture changed: white, channel by channel.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Allow OUTPUT to replace INPUT.")
-def command(
-    source: Path, output: Path, kind: str, amount: float, seed: int, mask_out: Path | None, force: bool
-) -> None:
+def command(source: Path, output: Path, kind: str, amount: float, seed: int, mask_out: Path | None, force: bool) -> None:
     # torch is imported here so that --help stays fast.
     import torch
 

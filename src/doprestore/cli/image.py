@@ -25,57 +25,121 @@ def _shown(value: object) -> str:
 
 @click.command("image")
 @click.argument("paths", metavar="INPUT... OUTPUT", nargs=-1, required=True, type=click.Path(allow_dash=True))
-@click.option("--preset", type=click.Choice(list(PRESETS)), default="fast", show_default=True,
-              help="fast: minutes on a laptop. paper: the published 150 000 steps.")
-@click.option("--steps", type=int,
-              help="Optimisation steps; fast skips some where the damage has few levels. Twice the default, three times "
-              f"and so on (fast only) make as many independent runs, which vote. {_default('steps')}")
+@click.option(
+    "--preset",
+    type=click.Choice(list(PRESETS)),
+    default="fast",
+    show_default=True,
+    help="fast: minutes on a laptop. paper: the published 150 000 steps.",
+)
+@click.option(
+    "--steps",
+    type=int,
+    help="Optimisation steps; fast skips some where the damage has few levels. Twice the default, three times "
+    f"and so on (fast only) make as many independent runs, which vote. {_default('steps')}",
+)
 @click.option("--width", type=int, help=f"Channels of every layer of the network. {_default('width')}")
-@click.option("--alpha", type=float, help="Ratio of the learning rates at 512x512; larger finds more outliers. "
-              f"{_default('alpha')}")
+@click.option(
+    "--alpha", type=float, help=f"Ratio of the learning rates at 512x512; larger finds more outliers. {_default('alpha')}"
+)
 @click.option("--tau", type=float, help=f"Learning rate of the network. {_default('tau')}")
-@click.option("--average", type=float, help="Decay of the running average of the network's output (fast only). "
-              f"[default: {PRESETS['fast'].average}]")
-@click.option("--output", "output_kind", type=click.Choice(OUTPUTS),
-              help="composed: change only what is judged damaged. network: the network's picture everywhere. "
-              f"{_default('output')}")
+@click.option(
+    "--average",
+    type=float,
+    help=f"Decay of the running average of the network's output (fast only). [default: {PRESETS['fast'].average}]",
+)
+@click.option(
+    "--output",
+    "output_kind",
+    type=click.Choice(OUTPUTS),
+    help=f"composed: change only what is judged damaged. network: the network's picture everywhere. {_default('output')}",
+)
 @click.option("--seed", type=int, help=f"The same seed gives the same result. {_default('seed')}")
 @click.option("--device", metavar="auto|cpu|cuda[:N]|mps", help=f"{_default('device')}")
-@click.option("--precision", type=click.Choice(PRECISIONS), help="Of the convolutions; auto takes bfloat16 where it "
-              f"is fast. {_default('precision')}")
-@click.option("--clean", type=click.Path(path_type=Path), metavar="FILE",
-              help="The undamaged picture, to log the PSNR; it never influences the result.")
-@click.option("--mask", type=click.Path(path_type=Path), metavar="FILE",
-              help="Picture of the same size, white where values are known to be bad; the rest may be bad too.")
-@click.option("--log", type=click.Path(path_type=Path), metavar="FILE",
-              help="Write step, loss, PSNR, outlier share and seconds to FILE.csv or FILE.jsonl.")
-@click.option("--outliers", type=click.Path(path_type=Path), metavar="FILE",
-              help="Write the damage found (g*g - h*h) as a picture; mid-grey is none.")
-@click.option("--panel", type=click.Path(path_type=Path), metavar="FILE",
-              help="Write input | restored | damage (| clean) side by side.")
-@click.option("--report", type=click.Path(path_type=Path), metavar="FILE",
-              help="Write a report of the run to FILE.html or FILE.png: pictures, curves, settings, versions.")
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    help=f"Of the convolutions; auto takes bfloat16 where it is fast. {_default('precision')}",
+)
+@click.option(
+    "--clean",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The undamaged picture, to log the PSNR; it never influences the result.",
+)
+@click.option(
+    "--mask",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Picture of the same size, white where values are known to be bad; the rest may be bad too.",
+)
+@click.option(
+    "--log",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write step, loss, PSNR, outlier share and seconds to FILE.csv or FILE.jsonl.",
+)
+@click.option(
+    "--outliers",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the damage found (g*g - h*h) as a picture; mid-grey is none.",
+)
+@click.option(
+    "--panel",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write input | restored | damage (| clean) side by side.",
+)
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write a report of the run to FILE.html or FILE.png: pictures, curves, settings, versions.",
+)
 @click.option("--json", type=click.Path(path_type=Path), metavar="FILE", help="Write all facts of the run as JSON.")
 @click.option("--page", type=click.IntRange(1), help="Page of a multi-page TIFF, from 1.")
-@click.option("--range", "levels", nargs=2, type=Level(), metavar="LOW HIGH",
-              help="Samples to take for black and white, values or percentiles like 1% 99.9%, where 16-bit or float data "
-              "fills little of its range. [default: 0 to the largest integer; floats: 0 to 1 or, beyond, min to max]")
+@click.option(
+    "--range",
+    "levels",
+    nargs=2,
+    type=Level(),
+    metavar="LOW HIGH",
+    help="Samples to take for black and white, values or percentiles like 1% 99.9%, where 16-bit or float data "
+    "fills little of its range. [default: 0 to the largest integer; floats: 0 to 1 or, beyond, min to max]",
+)
 @click.option("--quality", type=click.IntRange(1, 100), help="Of .jpg [default: 95] and .webp [default: lossless].")
 @click.option("--subsampling", type=click.Choice(["4:4:4", "4:2:2", "4:2:0"]), help="Of .jpg. [default: 4:4:4]")
-@click.option("--tile", type=TileSize(), metavar="auto|none|N", default="auto", show_default=True,
-              help="Work in overlapping, blended tiles of N pixels; auto: of 192, or less where the free memory demands "
-              "it; none: as a whole.")
-@click.option("--checkpoint", type=click.Path(path_type=Path), metavar="FILE",
-              help="Save the run here now and then, and when interrupted; deleted once OUTPUT is written.")
-@click.option("--checkpoint-every", type=Duration(), default="60s", show_default=True,
-              help="Seconds, or like 90s, 10m, 1h.")
+@click.option(
+    "--tile",
+    type=TileSize(),
+    metavar="auto|none|N",
+    default="auto",
+    show_default=True,
+    help="Work in overlapping, blended tiles of N pixels; auto: of 192, or less where the free memory demands "
+    "it; none: as a whole.",
+)
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Save the run here now and then, and when interrupted; deleted once OUTPUT is written.",
+)
+@click.option("--checkpoint-every", type=Duration(), default="60s", show_default=True, help="Seconds, or like 90s, 10m, 1h.")
 @click.option("--resume", is_flag=True, help="Go on from --checkpoint; without one yet, start.")
 @click.option("--recursive", "-r", is_flag=True, help="Restore the pictures in folders, and in theirs.")
 @click.option("--skip-existing", is_flag=True, help="Leave pictures alone whose output exists.")
 @click.option("--shard", type=Shard(), default="1/1", help="Do only the K-th of N shares of the list, for job arrays.")
-@click.option("--jobs", "-j", type=click.IntRange(1), default=1, show_default=True, metavar="N",
-              help="Restore N pictures at once, each in a process of its own: for small pictures on a GPU. The CPU's "
-              "cores are shared out.")
+@click.option(
+    "--jobs",
+    "-j",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Restore N pictures at once, each in a process of its own: for small pictures on a GPU. The CPU's "
+    "cores are shared out.",
+)
 @click.option("--dask", metavar="ADDRESS", help="Run on the Dask cluster with this scheduler, like tcp://host:8786.")
 @click.option("--force", is_flag=True, help="Allow OUTPUT to replace INPUT.")
 def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recursive: bool, shard: tuple[int, int],

@@ -56,6 +56,6 @@ class Level(click.ParamType):
             level = float(number)
         except ValueError:
             level = math.nan
-        if not math.isfinite(level) or number != value and not 0 <= level <= 100:
+        if not math.isfinite(level) or (number != value and not 0 <= level <= 100):
             self.fail(f"{value!r} is not a sample value like 4000 or a percentile like 1%", param, ctx)
         return value

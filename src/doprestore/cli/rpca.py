@@ -17,14 +17,22 @@ from doprestore.matrix.settings import MatrixSettings, matrix_settings
 
 @click.command("rpca", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("source", metavar="DATA", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE.npz",
-              help="Write one file with the arrays low_rank and sparse. [default: DATA.low_rank.npy and "
-              "DATA.sparse.npy beside DATA; .csv and .tsv stay so]")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE.npz",
+    help="Write one file with the arrays low_rank and sparse. [default: DATA.low_rank.npy and "
+    "DATA.sparse.npy beside DATA; .csv and .tsv stay so]",
+)
 @click.option("--key", help="Which array of an .npz file.")
-@click.option("--checkpoint", type=click.Path(path_type=Path), metavar="FILE",
-              help="Save the run here now and then, and when interrupted; deleted once the outputs are written.")
-@click.option("--checkpoint-every", type=Duration(), default="60s", show_default=True,
-              help="Seconds, or like 90s, 10m, 1h.")
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Save the run here now and then, and when interrupted; deleted once the outputs are written.",
+)
+@click.option("--checkpoint-every", type=Duration(), default="60s", show_default=True, help="Seconds, or like 90s, 10m, 1h.")
 @click.option("--resume", is_flag=True, help="Go on from --checkpoint; without one yet, start.")
 @matrix_options
 def command(source: Path, output: Path | None, key: str | None, checkpoint: Path | None, checkpoint_every: float,

@@ -15,8 +15,13 @@ from doprestore.matrix.settings import matrix_settings
 
 @click.command("sense", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("source", metavar="PROBLEM.npz", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE.npz",
-              help="Write the arrays X and s here. [default: PROBLEM.recovered.npz beside PROBLEM]")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE.npz",
+    help="Write the arrays X and s here. [default: PROBLEM.recovered.npz beside PROBLEM]",
+)
 @matrix_options
 def command(source: Path, output: Path | None, as_json: bool, force: bool, preset: str, symmetric: bool,
             **options: object) -> int:  # fmt: skip

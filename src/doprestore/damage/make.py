@@ -48,9 +48,7 @@ def corrupt(picture: Tensor, kind: str, amount: float, seed: int) -> Corrupted:
     return Corrupted(damaged, damaged != picture)
 
 
-def _impulses(
-    shape: tuple[int, int, int], amount: float, generator: Generator, *, random: bool
-) -> tuple[Tensor, Tensor]:
+def _impulses(shape: tuple[int, int, int], amount: float, generator: Generator, *, random: bool) -> tuple[Tensor, Tensor]:
     mask = torch.rand(shape, generator=generator) < amount
     values = torch.rand(shape, generator=generator)
     return mask, values if random else values.round()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -94,7 +95,7 @@ class Grid:
     def _ramp(self, start: int, side: int, length: int) -> Tensor:
         starts = _starts(side, length, self._count(side))
         # The whole of what neighbours share, which is the overlap or more.
-        shared = min((one + length - other for one, other in zip(starts, starts[1:], strict=False)), default=1)
+        shared = min((one + length - other for one, other in pairwise(starts)), default=1)
         position = torch.arange(length) + 0.5
         distance = torch.full((length,), float(shared))
         if start > 0:

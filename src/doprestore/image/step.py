@@ -213,7 +213,7 @@ class ImageRecovery:
         over = self.clock.ends_search(self.step_number)
         if over or self.clock.is_halfway(self.step_number):
             levels = self._levels()
-            if over or levels.explain and levels.settled:
+            if over or (levels.explain and levels.settled):
                 self._end_search(levels)
         elif self.clock.ends_first_of_two_fits(self.step_number):
             self._end_first_fit()

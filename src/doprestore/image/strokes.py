@@ -31,8 +31,12 @@ def _crowded(strong: Tensor, known: float) -> Tensor:
     crowded = torch.zeros_like(strong[0])
     for height, width in WINDOWS:
         neighbours = len(strong) * height * width - 1
-        around = nn.functional.avg_pool2d(
-            strong.float().mean(dim=0)[None], (height, width), 1, (height // 2, width // 2), count_include_pad=False
-        )[0] * (neighbours + 1) - 1  # beside the value itself
+        around = (
+            nn.functional.avg_pool2d(
+                strong.float().mean(dim=0)[None], (height, width), 1, (height // 2, width // 2), count_include_pad=False
+            )[0]
+            * (neighbours + 1)
+            - 1
+        )  # beside the value itself
         crowded |= around >= neighbours * share + DEVIATIONS * math.sqrt(neighbours * share * (1 - share))
     return crowded

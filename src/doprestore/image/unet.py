@@ -90,14 +90,14 @@ class Scale(nn.Module):
         (conv, norm, activation), last = self.up
         sizes = [SKIP_CHANNELS, deep.shape[1]]
         parts = []
-        for x, scale, shift, weight in zip(
+        for part, scale, shift, weight in zip(
             (skip, deep),
             self.norm.weight.split(sizes),
             self.norm.bias.split(sizes),
             conv.weight.split(sizes, dim=1),
             strict=True,
         ):
-            x = nn.functional.batch_norm(x, None, None, scale, shift, training=True)
+            x = nn.functional.batch_norm(part, None, None, scale, shift, training=True)
             x = x.contiguous(memory_format=torch.channels_last)
             parts.append(conv._conv_forward(x, weight, None))
         return last(activation(norm(parts[0].add_(parts[1]))))

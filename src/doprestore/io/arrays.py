@@ -112,7 +112,7 @@ def _reading(path: Path):
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (MemoryError, OverflowError) as error:
         raise InputError(f"{path}: too large for memory; give a part of it") from error
-    except Exception as error:  # noqa: BLE001  NumPy and zipfile raise almost anything on a damaged file
+    except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{path}: is damaged or not what its name says ({reason[:200]})") from error
 

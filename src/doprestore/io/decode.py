@@ -214,7 +214,7 @@ def _decode_npy(data: bytes) -> tuple[np.ndarray, Metadata]:
     shape, _, dtype = readers[version](buffer)
     if dtype.newbyteorder("=").name not in DEPTHS:
         raise InputError(f"has samples of type {dtype}; {_SUPPORTED}")
-    if len(shape) not in (2, 3) or len(shape) == 3 and not 1 <= shape[2] <= 4:
+    if len(shape) not in (2, 3) or (len(shape) == 3 and not 1 <= shape[2] <= 4):
         raise InputError(f"has shape {shape}; a picture is (H, W) or (H, W, C) with C from 1 to 4")
     _check_size(shape[1], shape[0], math.prod(shape[2:]) * dtype.itemsize)
     buffer.seek(0)

@@ -75,9 +75,10 @@ def _encode_tiff(array: np.ndarray, metadata: Metadata) -> bytes:
     if metadata.exif:
         exif = Image.Exif()
         exif.load(metadata.exif)
-        for tag, value in exif.items():
+        for tag, entry in exif.items():
+            value = entry
             if tag in (EXIF_IFD, GPS_IFD):
-                value = {key: entry for key, entry in exif.get_ifd(tag).items() if key != _INTEROP_IFD}
+                value = {key: inner for key, inner in exif.get_ifd(tag).items() if key != _INTEROP_IFD}
             if tag not in LAYOUT_TAGS and value != {}:
                 directory[tag] = value
     if metadata.icc:

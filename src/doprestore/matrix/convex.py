@@ -156,8 +156,8 @@ class ConvexRPCA:
             return self._assemble(u.to(x.dtype), sigma.to(x.dtype), vt.T.to(x.dtype), threshold)
         # The Gram matrix in float64, by blocks of rows so that no float64 copy of a float32 x is made.
         gram = torch.zeros((columns, columns), dtype=torch.float64, device=x.device)
-        for block in x.split(max(columns, 1024)):
-            block = block.double()
+        for rows in x.split(max(columns, 1024)):
+            block = rows.double()
             gram.addmm_(block.T, block)
         values, vectors = torch.linalg.eigh(gram)
         keep = values > threshold**2

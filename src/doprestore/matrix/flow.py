@@ -70,7 +70,7 @@ class Flow:
         self.v = self.v - TAU * torch.linalg.solve(damped_u, (self.u.T @ r).T, left=False)
         self.u = u
         beta = START_SPARSE * self.scale / math.sqrt(self.y.numel())
-        for residual, outliers in zip(blocks(r), blocks(self.outliers)):
+        for residual, outliers in zip(blocks(r), blocks(self.outliers), strict=True):
             w = outliers.square().add_(beta**2).sqrt_()
             outliers.addcdiv_(residual.mul_(w), w.add_(delta / self.alpha), value=-2 * TAU)
         self.steps += 1

@@ -99,7 +99,7 @@ class Refit:
         rows = _limits(r[:, across].abs(), None if known is None else known[:, across], self.threshold)
         columns = _limits(r[down].T.abs(), None if known is None else known[down].T, self.threshold)
         bad = torch.empty(r.shape, dtype=torch.bool, device=r.device)
-        for residual, where, limits in zip(blocks(r), blocks(bad), blocks(rows[:, None], r)):
+        for residual, where, limits in zip(blocks(r), blocks(bad), blocks(rows[:, None], r), strict=True):
             torch.gt(residual.abs(), torch.maximum(limits, columns), out=where)
             residual.masked_fill_(where, 0)
         return bad
@@ -191,7 +191,7 @@ def supported(y: Tensor, r: Tensor, known: Tensor | None, rank: int, level: floa
     """
     rows, columns = y.shape
     agreeing, across, down = 0, [], 0
-    for index, (residual, data) in enumerate(zip(blocks(r), blocks(y))):
+    for index, (residual, data) in enumerate(zip(blocks(r), blocks(y), strict=True)):
         agrees = residual.abs() <= level
         if known is not None:
             agrees &= blocks(known)[index]

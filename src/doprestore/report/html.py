@@ -25,16 +25,13 @@ svg { background: #fafafa; } svg text { font: 11px system-ui, sans-serif; fill: 
 def report_html(report: RunReport) -> str:
     """The whole page."""
     pictures = "".join(
-        f"<figure><figcaption>{escape(name)}</figcaption>"
-        f'<img alt="{escape(name)}" src="{_data_url(picture)}"></figure>\n'
+        f'<figure><figcaption>{escape(name)}</figcaption><img alt="{escape(name)}" src="{_data_url(picture)}"></figure>\n'
         for name, picture in report.pictures.items()
     )
     plots = "".join(
         f"<figure><figcaption>{escape(curve.name)}</figcaption>{_curve(curve)}</figure>\n" for curve in report.curves
     )
-    facts = "".join(
-        f"<tr><th>{escape(name)}</th><td>{escape(str(fact))}</td></tr>\n" for name, fact in report.facts.items()
-    )
+    facts = "".join(f"<tr><th>{escape(name)}</th><td>{escape(str(fact))}</td></tr>\n" for name, fact in report.facts.items())
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{escape(report.title)}</title><style>{_STYLE}</style></head><body>
 <h1>{escape(report.title)}</h1>

@@ -60,9 +60,7 @@ def run(name: str, plan: Plan, folder: Path, note: Callable[[CellProgress], None
         rows = next((found for one in tables if complete and (found := one.rows(cell))), None)
         if rows is None:
             start = time.perf_counter()
-            outcome = runs.compute(
-                cell, plan, lambda *steps, number=number: note(CellProgress(number, len(cells), *steps))
-            )
+            outcome = runs.compute(cell, plan, lambda *steps, number=number: note(CellProgress(number, len(cells), *steps)))
             seconds = time.perf_counter() - start
             rows = [{**cell, **{key: float(value) for key, value in numbers.items()}, "seconds": seconds}
                     for numbers in outcome.rows]  # fmt: skip

@@ -4,6 +4,7 @@ to a solution of the convex program (8) with λ = 1/α."""
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import pairwise
 from statistics import median
 
 import torch
@@ -83,7 +84,7 @@ def _lines(rows: list[Row]) -> dict[tuple[int, float], list[tuple[float, float]]
 def _verdict(rows: list[Row]) -> Verdict:
     lines = _lines(rows)
     worst = max(line[-1][1] for line in lines.values())
-    shrinks = sum(all(late < max(early, FLOOR) for (_, early), (_, late) in zip(line, line[1:], strict=False))
+    shrinks = sum(all(late < max(early, FLOOR) for (_, early), (_, late) in pairwise(line))
                   for line in lines.values())  # fmt: skip
     first, last = (median(line[end][1] for line in lines.values()) for end in (0, -1))
     least, greatest = (end(row["gamma"] for row in rows) for end in (min, max))

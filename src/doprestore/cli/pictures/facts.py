@@ -22,9 +22,7 @@ from doprestore.metrics import psnr
 from doprestore.report.content import RunReport, curves, histogram, outlier_map
 
 
-def describe(
-    job: Job, picture: Picture, result: ImageResult, tiles: int, clean: Tensor | None, mask: Tensor | None
-) -> dict:
+def describe(job: Job, picture: Picture, result: ImageResult, tiles: int, clean: Tensor | None, mask: Tensor | None) -> dict:
     """Everything that is known about a run, as JSON takes it."""
     channels, height, width = picture.samples.shape
     device = torch.device(result.device)

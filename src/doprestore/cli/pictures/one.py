@@ -107,8 +107,7 @@ def _read_clean(path: Path, like: Picture) -> torch.Tensor:
     expected = like.pixels.shape
     if clean.shape != expected:
         raise InputError(
-            f"--clean {path}: is {_size(clean.shape)}, the input is {_size(expected)}; "
-            "give the undamaged picture itself"
+            f"--clean {path}: is {_size(clean.shape)}, the input is {_size(expected)}; give the undamaged picture itself"
         )
     return clean
 
@@ -118,8 +117,7 @@ def _read_mask(path: Path, like: Picture) -> torch.Tensor:
     pixels = read_picture(path).pixels
     if pixels.shape[1:] != like.pixels.shape[1:]:
         raise InputError(
-            f"--mask {path}: is {_size(pixels.shape)}, the input is {_size(like.pixels.shape)}; "
-            "give one of the same size"
+            f"--mask {path}: is {_size(pixels.shape)}, the input is {_size(like.pixels.shape)}; give one of the same size"
         )
     bad = pixels >= 0.5
     if not bad.any() and pixels.any():

@@ -85,7 +85,7 @@ def restore_at_once(jobs: list[Job], settings: ImageSettings, choices: Choices, 
 
     try:
         with tqdm(total=len(jobs), desc="pictures", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
-            while busy or waiting and not stop.is_set():
+            while busy or (waiting and not stop.is_set()):
                 if interrupt.received():
                     stop.set()
                 while waiting and len(busy) < choices.jobs and not stop.is_set():
