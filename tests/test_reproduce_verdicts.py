@@ -34,9 +34,36 @@ def rows_theorem(gaps, residual=1e-6):
 
 def rows_picture(curves, **settings):
     """Rows of the picture figures: ``curves`` by the varying settings, PSNR step by step."""
-    base = {"picture": "F16", "amount": 0.5, "method": fig_pictures.DOP, "width": 32, "damaged": 8.0} | settings
-    return [base | dict(varying) | {"step": step, "psnr": quality}
+    base = {"picture": "F16", "amount": 0.5, "method": fig_pictures.DOP, "width": 32, "damaged": 8.0, "preset": "fast"}
+    return [base | settings | dict(varying) | {"step": step, "psnr": quality, "best": max(curve[: step + 1])}
             for varying, curve in curves.items() for step, quality in enumerate(curve)]  # fmt: skip
+
+
+# PSNR of a whole run: it stabilises, falls again, or has not stabilised when the steps are over.
+STABLE, FALLING, RISING = (10, 20, 25, 28, 29, 29.5, 29.8, 30, 30.1, 30.1), tuple(range(30, 20, -1)), tuple(range(20, 30))
+
+
+def rows_long(**curves):
+    return rows_picture({of(picture=picture): curve for picture, curve in curves.items()}, preset="paper")
+
+
+def rows_alpha(best64, best96):
+    """PSNR in the end over α, highest at these."""
+    return [row for side, best, alphas in ((64, best64, (125.0, 250.0, 500.0, 1000.0, 2000.0)),
+                                           (96, best96, (250.0, 500.0, 1000.0)))
+            for row in rows_picture({of(alpha=alpha, side=side): (10, 30 - np.log2(alpha / best) ** 2)
+                                     for alpha in alphas})]  # fmt: skip
+
+
+def rows_widths(dop=(STABLE, STABLE, STABLE), oracle=28):
+    curves = {of(width=width): curve for width, curve in zip((16, 32, 64), dop, strict=True)}
+    return rows_picture({**curves, of(method="DIP"): (9, 20, 11), of(method="DIP-l1"): (10, oracle, 15)}, preset="paper")
+
+
+def rows_oracles(heavy):
+    return rows_picture({of(amount=amount, method=method): (20, quality, last)
+                         for amount, dop in ((0.1, 36), (0.7, heavy))
+                         for method, quality, last in (("DIP", 22, 10), ("DIP-l1", 25, 15), ("DOP", dop, dop))})  # fmt: skip
 
 
 def of(**settings):
@@ -87,6 +114,22 @@ def rows_3(dop):
         ("fig4a", rows_picture({of(picture="F16"): (9, 9)}), False),  # it does not fall, but neither does it recover
         ("fig4b", rows_picture({of(amount=0.1): (20, 33), of(amount=0.7): (15, 24.9)}), True),
         ("fig4b", rows_picture({of(amount=0.1): (20, 33), of(amount=0.7): (26, 24.9)}), False),
+        ("fig4a", rows_long(F16=STABLE, Baboon=STABLE), True),
+        ("fig4a", rows_long(F16=STABLE, Baboon=STABLE[::-1]), False),
+        ("fig4a", rows_long(F16=STABLE, Baboon=FALLING), False),
+        ("fig4a", rows_long(F16=STABLE, Baboon=RISING), False),  # the steps did not suffice to tell
+        ("alpha", rows_alpha(500, 500), True),
+        ("alpha", rows_alpha(400, 400), True),
+        ("alpha", rows_alpha(1800, 500), False),
+        ("alpha", rows_alpha(130, 500), False),
+        ("alpha", rows_alpha(500, 500 * 64 / 96), False),  # one α for all sizes
+        ("alpha", rows_alpha(500, 500 * 96 / 64), False),  # one rate of g and h for all sizes
+        ("alpha", rows_alpha(500, 100), False),  # no maximum among those tried
+        ("widths", rows_widths(), True),
+        ("widths", rows_widths(dop=(STABLE, STABLE, STABLE[::-1])), False),
+        ("widths", rows_widths(oracle=31), False),
+        ("oracles", rows_oracles(heavy=26), True),
+        ("oracles", rows_oracles(heavy=24), False),
     ],
 )
 def test_verdicts_follow_the_numbers(name, rows, agrees):

@@ -15,14 +15,19 @@ from doprestore.reproduce.cells import CellProgress, draw, line, prepare, run
 from doprestore.reproduce.figure import Plan
 from doprestore.reproduce.originals import find_pictures, read_pictures
 
+RUNS = "runs"  # the folder, within that of the results, of the curves and states of long runs
+
 
 def reproduce(names: list[str], folder: Path, scale: str, data: Path | None, preset: str, device: str) -> int:
     """Run the figures, print a verdict for each, and return the exit code: 0 when all agree, else 1."""
     choose_device(device)
+    for name in names:
+        if scale not in FIGURES[name].scales:
+            raise UsageError(f"--scale {scale}: {name} has only {' and '.join(FIGURES[name].scales)}; choose that")
     pictures = {}
     if any(FIGURES[name].needs_pictures for name in names):
         pictures = read_pictures(find_pictures(data), scale)
-    plan = Plan(scale, preset, device, pictures)
+    plan = Plan(scale, preset, device, pictures, folder / RUNS)
     prepare(names, folder)
     agree = []
     for name in names:

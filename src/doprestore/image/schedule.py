@@ -172,3 +172,9 @@ class StoppedClock:
 
     def rate(self, step: int) -> float:
         return 0.0
+
+    def state_dict(self) -> dict[str, float]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        pass

@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from doprestore.reproduce.figure import Figure
 
-SCALES = ("quick", "full")
+SCALES = ("quick", "small", "full")
+PICTURE_MODULES = ("fig_pictures", "fig_claims")
 
 
 class Entry(NamedTuple):
-    """The module that holds the figure, under its name in capitals, and what it shows in a line."""
+    """The module that holds the figure, under its name in capitals, what it shows in a line, and the scales it has."""
 
     module: str
     text: str
+    scales: tuple[str, ...] = ("quick", "full")
 
     @property
     def needs_pictures(self) -> bool:
-        return self.module == "fig_pictures"
+        return self.module in PICTURE_MODULES
 
 
 FIGURES = {
@@ -28,10 +30,13 @@ FIGURES = {
     "fig2a": Entry("fig_matrices", "error of matrices over the ratio α of the learning rates"),
     "fig2b": Entry("fig_matrices", "phase transition of the convex program over rank and share of outliers"),
     "fig2c": Entry("fig_matrices", "the same of DOP"),
-    "fig1b": Entry("fig_pictures", "learning curves of a picture: DIP-l1, narrow and wide, and DOP"),
-    "fig3": Entry("fig_pictures", "four pictures at 50 %: DIP, DIP-l1 and DOP"),
-    "fig4a": Entry("fig_pictures", "learning curves of DOP over the four pictures"),
-    "fig4b": Entry("fig_pictures", "learning curves of DOP over levels of corruption, 10 to 70 %"),
+    "fig1b": Entry("fig_pictures", "learning curves of a picture: DIP-l1, narrow and wide, and DOP", SCALES),
+    "fig3": Entry("fig_pictures", "four pictures at 50 %: DIP, DIP-l1 and DOP", SCALES),
+    "fig4a": Entry("fig_pictures", "learning curves of DOP over the four pictures", SCALES),
+    "fig4b": Entry("fig_pictures", "learning curves of DOP over levels of corruption, 10 to 70 %", SCALES),
+    "alpha": Entry("fig_claims", "PSNR of DOP in the end over the ratio α, at two sizes", ("small",)),
+    "widths": Entry("fig_claims", "learning curves of DOP in networks of three widths, beside DIP-l1", ("small",)),
+    "oracles": Entry("fig_claims", "DOP beside DIP and DIP-l1 over levels of corruption", ("small",)),
 }
 
 
@@ -42,6 +47,5 @@ def load(name: str) -> Figure:
 
 def sharing(name: str) -> list[str]:
     """The names of the figures, ``name`` among them, whose numbers come from the same kind of run."""
-    runs = load(name).runs
-    module = FIGURES[name].module
-    return [other for other, entry in FIGURES.items() if entry.module == module and load(other).runs is runs]
+    runs, with_pictures = load(name).runs, FIGURES[name].needs_pictures
+    return [other for other, entry in FIGURES.items() if entry.needs_pictures == with_pictures and load(other).runs is runs]

@@ -50,6 +50,8 @@ def run(name: str, plan: Plan, folder: Path, note: Callable[[CellProgress], None
     """
     figure = load(name)
     runs = figure.runs
+    if plan.runs is not None:
+        _make(plan.runs)
     table = _Table(folder / f"{name}.csv", runs)
     tables = [table] + [_Table(folder / f"{other}.csv", runs) for other in sharing(name) if other != name]
     cells = figure.cells(plan)

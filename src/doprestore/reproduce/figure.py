@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor
@@ -15,12 +16,14 @@ Note = Callable[[int, int], None]  # of the step and the steps in all
 
 @dataclass(frozen=True)
 class Plan:
-    """What was asked for: "quick" or "full"; preset and device for the pictures; the clean ones by name, (C, H, W)."""
+    """What was asked for: "quick", "small" or "full"; preset and device for the pictures; the clean ones by name,
+    (C, H, W). runs: the folder where long runs keep curves and states."""
 
     scale: str
     preset: str = "fast"
     device: str = "auto"
     pictures: Mapping[str, Tensor] = field(default_factory=dict)
+    runs: Path | None = None
 
     @property
     def quick(self) -> bool:

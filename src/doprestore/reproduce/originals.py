@@ -41,11 +41,12 @@ def read_pictures(paths: list[Path], scale: str) -> dict[str, Tensor]:
     """
     pictures = {path.stem: torch.from_numpy(read_picture(path).pixels) for path in paths}
     if scale == "quick":
-        return {name: _centre(picture, QUICK_SIDE) for name, picture in pictures.items()}
+        return {name: centre(picture, QUICK_SIDE) for name, picture in pictures.items()}
     return pictures
 
 
-def _centre(picture: Tensor, side: int) -> Tensor:
+def centre(picture: Tensor, side: int) -> Tensor:
+    """The side x side about the centre of a picture (C, H, W); a smaller picture as it is."""
     top, left = ((length - side) // 2 for length in picture.shape[1:])
     if min(top, left) < 0:
         return picture

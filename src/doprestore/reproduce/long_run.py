@@ -1,0 +1,108 @@
+"""A run of many thousand steps whose curve and state are on disk, and which goes on after any interruption."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from doprestore.baselines.deep_prior import PriorFit
+from doprestore.errors import NumericalError
+from doprestore.image.settings import ImageSettings
+from doprestore.image.step import ImageRecovery
+from doprestore.io.checkpoint import fingerprint, load_checkpoint, save_checkpoint
+from doprestore.io.tables import write_csv
+from doprestore.metrics import psnr
+from doprestore.reproduce.figure import Note
+
+POINTS = 300  # of a curve
+SAVE_EVERY = 120.0  # seconds from one checkpoint to the next
+# Of one point of the curve. loss: what θ descends. psnr: of the network's last output, in dB. best: the highest psnr of
+# all steps so far, each of them looked at. composed: psnr of the answer that keeps the values judged clean. share: of the
+# values, judged outliers. seconds: of the processor, so far. composed and share are nan without outliers.
+COLUMNS = ("step", "loss", "psnr", "best", "composed", "share", "seconds")
+
+
+class LongRun:
+    """DOP, or (``loss`` "l1" or "l2") the deep image prior alone, on a picture whose undamaged form is known.
+
+    damaged, clean: (C, H, W) in [0, 1]. The clean one is for the curve and for the oracle's choice alone.
+    """
+
+    def __init__(self, damaged: Tensor, clean: Tensor, settings: ImageSettings, loss: str | None = None):
+        self.settings, self.is_dop = settings, loss is None
+        self.fit = ImageRecovery(damaged, settings) if loss is None else PriorFit(damaged, settings, loss)
+        self.damaged, self.clean = damaged.to(self.fit.device), clean.to(self.fit.device)
+        self.points: list[list[float]] = []
+        self.seconds = 0.0
+        self._least = torch.full((), math.inf, device=self.fit.device)  # mean squared error, over all steps
+        self._best = torch.zeros_like(self.clean)
+
+    def step(self) -> None:
+        """One step, and a point of the curve where one is due. Elsewhere it does not wait for the device."""
+        start = time.process_time()
+        self.fit.step()
+        output = self.fit.network_output()
+        error = (output - self.clean).square().mean()
+        self._best.copy_(torch.where(error < self._least, output, self._best))
+        self._least.copy_(torch.minimum(error, self._least))
+        step = self.fit.step_number
+        if step == self.settings.steps or step % max(1, self.settings.steps // POINTS) == 0:
+            self.points.append([step, *self._point(output), self.seconds + time.process_time() - start])
+        self.seconds += time.process_time() - start
+
+    def _point(self, output: Tensor) -> tuple[float, ...]:
+        loss = self.fit.loss.item()
+        if not math.isfinite(loss):
+            raise NumericalError(f"the loss became {loss} by step {self.fit.step_number}; use --preset fast")
+        composed = share = math.nan
+        if self.is_dop:
+            found = self.fit.found_outliers()
+            composed = psnr(torch.where(found, output, self.damaged), self.clean)
+            share = found.float().mean().item()
+        return loss, psnr(output, self.clean), -10 * math.log10(self._least.item()), composed, share
+
+    def picture(self) -> Tensor:
+        """The answer, (C, H, W): the last output of DOP, that of the best step (an oracle's choice) of the others."""
+        return (self.fit.network_output() if self.is_dop else self._best).cpu().clamp(0, 1)
+
+    def state_dict(self) -> dict[str, object]:
+        return {"fit": self.fit.state_dict(), "points": self.points, "seconds": self.seconds, "least": self._least,
+                "best": self._best}  # fmt: skip
+
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
+        """Go on where :meth:`state_dict` was taken, bit for bit the same on the same processor."""
+        self.fit.load_state_dict(state["fit"])
+        self.points, self.seconds = list(state["points"]), float(state["seconds"])
+        self._least.copy_(state["least"])
+        self._best.copy_(state["best"])
+
+
+def finish(run: LongRun, path: Path, cell: Mapping[str, object], note: Note) -> None:
+    """Run to the end from where ``path``.pt stands, with the curve so far in ``path``.csv.
+
+    cell: the settings that the state belongs to. Raises :class:`InputError` for a state of others.
+    """
+    state, curve = path.with_name(f"{path.name}.pt"), path.with_name(f"{path.name}.csv")
+    identity = {
+        "kind": "reproduce",
+        "data": fingerprint(run.damaged.cpu().numpy(), run.clean.cpu().numpy()),
+        "settings": dict(cell),
+    }
+    if state.exists():
+        run.load_state_dict(load_checkpoint(state, **identity))
+    saved = time.monotonic()
+    while run.fit.step_number < run.settings.steps:
+        known = len(run.points)
+        run.step()
+        if len(run.points) > known:
+            note(run.fit.step_number, run.settings.steps)
+        is_last = run.fit.step_number == run.settings.steps
+        if is_last or time.monotonic() - saved >= SAVE_EVERY:
+            save_checkpoint(state, run.state_dict(), **identity)
+            write_csv(curve, COLUMNS, [[f"{value:.6g}" for value in point] for point in run.points])
+            saved = time.monotonic()
