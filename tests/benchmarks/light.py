@@ -3,15 +3,15 @@
     python tests/benchmarks/light.py -o light.jsonl                                   # ours, all of it: hours
     python tests/benchmarks/light.py --sizes 128 --set tune --damage none random-1 -o light.jsonl
     python tests/benchmarks/light.py --function prototype:restore -o light.jsonl      # score something else
-    PYTHONPATH=/a/checkout/of/0.1.0/src python tests/benchmarks/light.py --as 0.1.0 \
-        --damage dust-1 hairs-2 dust-hairs-3 lettering -o light.jsonl                 # to be compared with
     python tests/benchmarks/light.py --table -o light.jsonl                           # print, run nothing
     python tests/benchmarks/light.py --trivial -o light.jsonl                         # all but ours
+    PYTHONPATH=checkout/of/0.1.0/src python tests/benchmarks/light.py --as 0.1.0 --damage dust-1 lettering -o light.jsonl
 
-The problems are those of light_problems.py. Every result is appended to the -o file as soon as it is there; a rerun skips
-what the file has, but for the methods named after --fresh ("ours", "fill"); so an interrupted run goes on where it was. Then follow a line a case, the means
-of each damage, and the targets, each with what was reached and the cells that are worst. --function takes
-``module:function``, found on PYTHONPATH: (damaged) -> (answer, found, share), share the estimated share of damaged values.
+The problems are those of light_problems.py. Every result is appended to the -o file as soon as it is there; the last line
+above adds those of version 0.1.0, to be compared with. A rerun skips what the file has, but for the methods named after
+--fresh ("ours", "fill"): an interrupted run goes on where it was. Then follow a line a case, the means of each
+damage, and the targets, each with what was reached and the cells that are worst. --function takes ``module:function``,
+found on PYTHONPATH: (damaged) -> (answer, found, share), share the estimated share of damaged values.
 
 An answer is scored as the 8-bit file that it would become, with one thread.
     damaged, ours, best, fill   PSNR in dB against the reference of light_problems.py; identical pictures count as 99.
@@ -269,8 +269,8 @@ def print_table(found: list[Cell]) -> None:
         groups.setdefault((cell.case["damage"], cell.case["side"]), []).append(cell)
     print("\nmeans, identical pictures at 99 dB; over the cells that ours has where it has any\n" + HEAD)
     for group in groups.values():
-        group = [cell for cell in group if cell.ours is not None] or group
-        print(line(f"({len(group)})", group))
+        scored = [cell for cell in group if cell.ours is not None] or group
+        print(line(f"({len(scored)})", scored))
     dense = [cell for cell in found if cell.damage("jpeg", "noise") and cell.ours is not None]
     if dense:
         print("\nagainst the clean picture, dB: damaged, ours, best trivial, fill")
@@ -359,7 +359,8 @@ def print_targets(found: list[Cell]) -> None:
     print("share of damage")
     verdict("single values 1 to 20 %, off by at most a fifth of the truth",
             each(lambda cell: abs(cell.ours["share"] / cell.ours["true_share"] - 1),
-                 lambda cell: exactly(COUNTED)(cell) and cell.ours["share"] is not None), 0.2, "%", at_most=True)  # fmt: skip
+                 lambda cell: exactly(COUNTED)(cell) and cell.ours["share"] is not None), 0.2, "%",
+            at_most=True)  # fmt: skip
     verdict("undamaged photographs, at most 0.05 %",
             [(cell.ours["share"], cell.name) for cell in whole if cell.ours["share"] is not None], 0.0005, "%",
             at_most=True)  # fmt: skip

@@ -104,8 +104,9 @@ HEAD = (
 
 def text(row: dict) -> str:
     stages = "  ".join(f"{name} {seconds:.2f}" for name, seconds in row["stages"].items())
-    return (f"{row['side']:>5} {row['side'] ** 2 / 1e6:>6.2f}  {row['damage']:<16}{row['checkout']:<9}{row['processor']:>8.1f} s"
-            f"{row['wall']:>7.1f} s{row['memory'] / 2**20:>6.0f} MB{row['psnr']:>7.2f}  {stages}")  # fmt: skip
+    case = f"{row['side']:>5} {row['side'] ** 2 / 1e6:>6.2f}  {row['damage']:<16}{row['checkout']:<9}"
+    cost = f"{row['processor']:>8.1f} s{row['wall']:>7.1f} s{row['memory'] / 2**20:>6.0f} MB"
+    return f"{case}{cost}{row['psnr']:>7.2f}  {stages}"
 
 
 def middle(runs: list[dict], column: str) -> float:
