@@ -17,5 +17,9 @@ class OutputError(DoprestoreError):
     """A result that cannot be written where it was asked for."""
 
 
+class DestinationError(OutputError, UsageError):
+    """A place where no result may go: the input, a file that exists, no folder, no known format; exits with 2."""
+
+
 class NumericalError(DoprestoreError):
     """The optimisation produced NaN or infinity."""

@@ -25,7 +25,11 @@ from imagecodecs import png_decode
 from PIL import Image
 
 from doprestore.errors import InputError
+from doprestore.io import fits, heif
+from doprestore.io.kinds import DEVELOP, sniff
 from doprestore.io.metadata import Metadata, from_pillow, from_tiff
+
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "decode", "sniff"]
 
 # Pillow's own warning level; twice as much, where it starts to refuse, would need several GB here.
 MAX_PIXELS = 89_478_485
@@ -33,29 +37,10 @@ MAX_BYTES = 512 * 2**20  # of the file, and of the decoded samples: reading stay
 MAX_SCANNED = 40 * MAX_PIXELS  # pixels times passes of a progressive JPEG, which usually has 10
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")  # of a JPEG segment; the others stand alone
 
-DEPTHS = {"uint8", "uint16", "float32", "float64"}
+DEPTHS = {"uint8", "uint16", "uint32", "int16", "int32", "float16", "float32", "float64"}
 _MODES = {"1": "L", "L": "L", "LA": "LA", "P": "RGB", "PA": "RGBA", "RGB": "RGB", "RGBA": "RGBA"}
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # it reports oddities on stderr otherwise
-
-
-def sniff(data: bytes) -> str | None:
-    """Tell the format by the first bytes; what has no name here never reaches a decoder."""
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG"
-    if data.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
-        return "TIFF"
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return "WEBP"
-    if data.startswith(b"BM"):
-        return "BMP"
-    if re.match(rb"P[1-6]\s", data):
-        return "PPM"
-    if data.startswith(b"\x93NUMPY"):
-        return "NPY"
-    return None
 
 
 def decode(data: bytes, kind: str, page: int | None) -> tuple[np.ndarray, Metadata]:
@@ -66,8 +51,12 @@ def decode(data: bytes, kind: str, page: int | None) -> tuple[np.ndarray, Metada
     if kind == "TIFF":
         with _quiet():
             return _decode_tiff(data, page)
+    if kind == "FITS":
+        return fits.decode(data, page, check_size)
     if page not in (None, 1):
         raise InputError("has a single page; leave --page out")
+    if kind in ("HEIF", "AVIF"):
+        heif.check(data, kind)
     if kind == "NPY":
         return _decode_npy(data)
     if kind == "PPM" and data[:2] in (b"P5", b"P6") and (found := _ppm16_header(data)):
@@ -77,16 +66,16 @@ def decode(data: bytes, kind: str, page: int | None) -> tuple[np.ndarray, Metada
 
 def _decode_pillow(data: bytes, kind: str) -> tuple[np.ndarray, Metadata]:
     if kind == "WEBP":
-        _check_size(*_webp_size(data), 4)  # the decoder allocates the picture when it is opened
+        check_size(*_webp_size(data), 4)  # the decoder allocates the picture when it is opened
     try:
         image = Image.open(io.BytesIO(data), formats=[kind])
     except Image.DecompressionBombError:
         raise InputError(f"has over {MAX_PIXELS} pixels; crop or shrink it first") from None
     with image:
-        if kind in {"PNG", "WEBP"} and getattr(image, "is_animated", False):
-            raise InputError("is animated; save one frame as PNG and give that")
+        if kind not in {"JPEG", "TIFF"} and getattr(image, "is_animated", False):
+            raise InputError("is animated or holds several pictures; save one of them as PNG and give that")
         deep = kind == "PNG" and data[24] > 8  # the bit depth in IHDR, which is always the first chunk
-        _check_size(*image.size, 8 if deep and not image.mode.startswith("I") else 4)
+        check_size(*image.size, 8 if deep and not image.mode.startswith("I") else 4)
         if kind == "JPEG" and _jpeg_scans(data) * math.prod(image.size) > MAX_SCANNED:
             raise InputError("has hundreds of scans, as only files made to stall a reader do; convert it to PNG first")
         image.load()
@@ -101,12 +90,16 @@ def _expand(image: Image.Image) -> np.ndarray:
     """Bring the 8-bit modes to L, LA, RGB or RGBA; a transparent colour or palette entry becomes alpha."""
     mode = _MODES.get(image.mode)
     if mode is None:
-        raise InputError(f"{image.mode} colour is not supported; convert it to RGB or greyscale first")
+        raise InputError(_other_colour(image.mode))
     if image.mode == "1":
         image = image.convert("L")
     if "transparency" in image.info:
         mode = {"L": "LA", "RGB": "RGBA"}.get(mode, mode)
     return np.asarray(image if image.mode == mode else image.convert(mode))
+
+
+def _other_colour(name: object) -> str:
+    return f"{name} colour is not supported; convert it to RGB first, as with: magick FILE -colorspace sRGB rgb.tif"
 
 
 def _jpeg_scans(data: bytes) -> int:
@@ -143,7 +136,7 @@ def _ppm16_header(data: bytes) -> tuple[int, int, int] | None:
 
 def _decode_ppm16(data: bytes, width: int, height: int, start: int) -> np.ndarray:
     channels = 3 if data.startswith(b"P6") else 1
-    _check_size(width, height, 2 * channels)
+    check_size(width, height, 2 * channels)
     samples = np.frombuffer(data, ">u2", width * height * channels, start)
     return samples.reshape(height, width, channels).astype(np.uint16)
 
@@ -160,16 +153,23 @@ def _decode_tiff(data: bytes, number: int | None) -> tuple[np.ndarray, Metadata]
             raise InputError(f"has no page {number}; --page must be 1 to {count}")
         page = file.pages[(number or 1) - 1]
         bits = np.ravel(page.bitspersample)
-        _check_size(page.imagewidth, page.imagelength, page.samplesperpixel * math.ceil(max(bits) / 8))
-        _check_size(page.tilewidth, page.tilelength, page.samplesperpixel * math.ceil(max(bits) / 8))
-        if set(np.ravel(page.sampleformat)) - {1, 3, 4}:
-            raise InputError("has signed or complex samples; save it with unsigned or float samples first")
+        check_size(page.imagewidth, page.imagelength, page.samplesperpixel * math.ceil(max(bits) / 8))
+        check_size(page.tilewidth, page.tilelength, page.samplesperpixel * math.ceil(max(bits) / 8))
+        if set(np.ravel(page.sampleformat)) - {1, 2, 3, 4}:
+            raise InputError("has complex samples; save their absolute values first")
+        if _is_raw(page):
+            raise InputError(f"is a camera's raw file; {DEVELOP}")
         metadata = from_tiff(data, page.offset, file.byteorder, file.is_bigtiff)
-        if max(bits) > 8:
+        if max(bits) > 8 or 2 in np.ravel(page.sampleformat):
             return _deep_tiff(page), metadata
         if "Orientation" in page.tags:  # in the buffer: Pillow turns the pixels of a TIFF, and of nothing else
             page.tags["Orientation"].overwrite(1)
         return _shallow_tiff(buffer, (number or 1) - 1), metadata
+
+
+def _is_raw(page: tifffile.TiffPage) -> bool:
+    """Whether what looks like a picture is the preview in a camera's raw file: DNG, or NEF, ARW and their like."""
+    return "DNGVersion" in page.tags or ("SubIFDs" in page.tags and page.subfiletype == 1)
 
 
 def _shallow_tiff(buffer: io.BytesIO, index: int) -> np.ndarray:
@@ -181,8 +181,7 @@ def _shallow_tiff(buffer: io.BytesIO, index: int) -> np.ndarray:
 def _deep_tiff(page: tifffile.TiffPage) -> np.ndarray:
     colours = {0: 1, 1: 1, 2: 3}.get(page.photometric)
     if colours is None or page.imagedepth != 1:
-        colour = getattr(page.photometric, "name", page.photometric)
-        raise InputError(f"{colour} colour is not supported; convert it to RGB or greyscale first")
+        raise InputError(_other_colour(getattr(page.photometric, "name", page.photometric)))
     kind = None if page.dtype is None else page.dtype.name
     if kind not in DEPTHS or set(np.ravel(page.bitspersample)) != {page.dtype.itemsize * 8}:
         raise InputError(f"has samples of {page.bitspersample} bits ({kind}); {_SUPPORTED}")
@@ -196,13 +195,13 @@ def _deep_tiff(page: tifffile.TiffPage) -> np.ndarray:
         array = array.transpose(1, 2, 0)
     if page.photometric == 0:  # white is zero
         if array.dtype.kind != "u":
-            raise InputError("has inverted float samples (WhiteIsZero); save it as BlackIsZero first")
+            raise InputError("has inverted signed or float samples (WhiteIsZero); save it as BlackIsZero first")
         array = array.reshape(*array.shape[:2], -1).copy()
         array[..., 0] = np.iinfo(array.dtype).max - array[..., 0]
     return array
 
 
-_SUPPORTED = "only 8 and 16-bit unsigned, and 32 and 64-bit float are supported"
+_SUPPORTED = "8 bits unsigned, 16 and 32 signed or not, and floats of 16, 32 and 64 are supported"
 
 
 def _decode_npy(data: bytes) -> tuple[np.ndarray, Metadata]:
@@ -212,14 +211,15 @@ def _decode_npy(data: bytes) -> tuple[np.ndarray, Metadata]:
     if version not in readers:
         raise ValueError(f"version {version} of the format")
     shape, _, dtype = readers[version](buffer)
-    if dtype.newbyteorder("=").name not in DEPTHS:
+    if dtype.newbyteorder("=").name not in DEPTHS | {"bool"}:
         raise InputError(f"has samples of type {dtype}; {_SUPPORTED}")
     if len(shape) not in (2, 3) or (len(shape) == 3 and not 1 <= shape[2] <= 4):
         raise InputError(f"has shape {shape}; a picture is (H, W) or (H, W, C) with C from 1 to 4")
-    _check_size(shape[1], shape[0], math.prod(shape[2:]) * dtype.itemsize)
+    check_size(shape[1], shape[0], math.prod(shape[2:]) * dtype.itemsize)
     buffer.seek(0)
     array = np.load(buffer, allow_pickle=False)
-    return array.astype(dtype.newbyteorder("=")), Metadata(channel_axis=len(shape) == 3)
+    array = array * np.uint8(255) if dtype.kind == "b" else array.astype(dtype.newbyteorder("="))
+    return array, Metadata(channel_axis=len(shape) == 3)
 
 
 _QUIET = threading.Lock()  # two threads that undo each other's detour would lose stderr for good
@@ -244,7 +244,8 @@ def _quiet() -> Iterator[None]:
             os.close(nowhere)
 
 
-def _check_size(width: int, height: int, bytes_each: int) -> None:
+def check_size(width: int, height: int, bytes_each: int) -> None:
+    """Raise :class:`InputError` for what is too large to be decoded, by what its header says."""
     if width < 0 or height < 0:
         raise ValueError("negative size")
     if width * height > MAX_PIXELS:

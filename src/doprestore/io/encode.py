@@ -9,19 +9,24 @@ import numpy as np
 from imagecodecs import png_encode
 from PIL import Image, TiffImagePlugin
 
+from doprestore.io import fits, heif
 from doprestore.io.metadata import EXIF_IFD, GPS_IFD, LAYOUT_TAGS, Metadata, png_chunks, save_options
 
 EXTENSIONS = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP", ".bmp": "BMP",
-    ".ppm": "PPM", ".pgm": "PPM", ".pnm": "PPM", ".npy": "NPY",
+    ".ppm": "PPM", ".pgm": "PPM", ".pnm": "PPM", ".npy": "NPY", ".avif": "AVIF", ".heic": "HEIF", ".heif": "HEIF",
+    ".fits": "FITS", ".fit": "FITS", ".fts": "FITS",
 }  # fmt: skip
+_INTEGERS = ("uint8", "uint16", "uint32", "int16", "int32")
 DEPTHS = {
     "PNG": ("uint8", "uint16"),
     "PPM": ("uint8", "uint16"),
-    "TIFF": ("uint8", "uint16", "float32", "float64"),
-    "NPY": ("uint8", "uint16", "float32", "float64"),
+    "TIFF": (*_INTEGERS, "float16", "float32", "float64"),
+    "NPY": (*_INTEGERS, "float16", "float32", "float64"),
+    "FITS": (*_INTEGERS, "float32", "float64"),
 }  # the others have 8 bits
-NO_ALPHA = {"JPEG", "BMP", "PPM"}
+NO_ALPHA = {"JPEG", "BMP", "PPM", "FITS"}
+LOSSY = {"JPEG", "AVIF", "HEIF"}  # at any quality
 _INTEROP_IFD = 0xA005  # a pointer into the old file; says no more than "R98"
 MAX_SIDE = {"JPEG": 65_500, "WEBP": 16_383}
 
@@ -36,17 +41,26 @@ def encode(
         return buffer.getvalue()
     if kind == "TIFF":
         return _encode_tiff(array, metadata)
+    if kind == "FITS":
+        return fits.encode(array, metadata)
+    if kind == "HEIF":
+        heif.plug_in()
     if array.dtype == np.uint16:
         return _encode_png16(array, metadata) if kind == "PNG" else _encode_ppm16(array)
     options = save_options(metadata, kind)
-    if kind == "JPEG":
-        options |= {"quality": 95 if quality is None else quality, "subsampling": subsampling or "4:4:4"}
+    if kind in LOSSY:
+        options["quality"] = 95 if quality is None else quality
+        options["chroma" if kind == "HEIF" else "subsampling"] = _chroma(kind, subsampling or "4:4:4")
     elif kind == "WEBP":
         # exact: without it the colour under full transparency is thrown away
         options |= {"lossless": True, "exact": True} if quality is None else {"quality": quality}
     buffer = io.BytesIO()
     Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+def _chroma(kind: str, subsampling: str) -> str | int:
+    return subsampling.replace(":", "") if kind == "HEIF" else subsampling  # pillow-heif says "444"
 
 
 def _encode_png16(array: np.ndarray, metadata: Metadata) -> bytes:
@@ -88,7 +102,7 @@ def _encode_tiff(array: np.ndarray, metadata: Metadata) -> bytes:
         directory[282], directory[283] = metadata.dpi
         directory[296] = 2  # inch
     samples = array.astype(array.dtype.newbyteorder("<"))
-    if array.dtype.kind == "u":
+    if array.dtype.kind in "ui":
         samples[:, 1:] -= samples[:, :-1].copy()  # horizontal differences, modulo 2^bits, compress far better
         directory[317] = 2
     strip = zlib.compress(samples.tobytes(), 6)
@@ -100,7 +114,7 @@ def _encode_tiff(array: np.ndarray, metadata: Metadata) -> bytes:
     directory[278] = height  # rows in the strip
     directory[279] = len(strip)
     directory[284] = 1  # channels interleaved
-    directory[339] = ({"u": 1, "f": 3}[array.dtype.kind],) * channels
+    directory[339] = ({"u": 1, "i": 2, "f": 3}[array.dtype.kind],) * channels
     if channels in (2, 4):
         directory[338] = 2  # straight alpha
     directory.tagtype[273] = 4

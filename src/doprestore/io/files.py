@@ -1,31 +1,37 @@
-"""Outputs appear whole or not at all: a temporary file beside the target, then a rename."""
+"""Outputs appear whole or not at all: a temporary file beside the target, then a rename.
+
+The one rule about files that exist, for every command: an input is never replaced, and an output only when told to.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from doprestore.errors import OutputError
+from doprestore.errors import DestinationError, OutputError
 
 
 def check_output(path: Path) -> None:
     """Raise :class:`OutputError` unless a file can be created at ``path``; leaves no trace.
 
+    It is a :class:`DestinationError` where the name itself can never do: no such folder, or a folder.
+
     Called before the work starts, so that an hour's run does not end in "permission denied".
     """
     folder = _target(path).parent
     if not os.path.exists(folder):
-        raise OutputError(f"{path}: the folder {folder} does not exist; create it first")
+        raise DestinationError(f"{path}: the folder {folder} does not exist; create it first")
     if not os.path.isdir(folder):
-        raise OutputError(f"{path}: {folder} is not a folder")
+        raise DestinationError(f"{path}: {folder} is not a folder")
     if os.path.isdir(path):
-        raise OutputError(f"{path}: is a folder; name a file")
+        raise DestinationError(f"{path}: is a folder; name a file")
     if os.path.exists(path) and not os.path.isfile(path):
-        raise OutputError(f"{path}: is not a regular file; name another output")
+        raise DestinationError(f"{path}: is not a regular file; name another output")
     try:
         with suppress(FileNotFoundError):
             os.stat(path)  # the name may be too long
@@ -35,6 +41,63 @@ def check_output(path: Path) -> None:
         raise OutputError(f"{path}: cannot write there ({error.strerror}); choose another place") from error
     os.close(handle)
     os.unlink(name)
+
+
+def check_targets(targets: Mapping[str, Path], inputs: Mapping[str, Path], *, force: bool) -> None:
+    """Refuse, before any work, what would overwrite an input or one output with another, and what exists.
+
+    Both map the name of an option (or "INPUT", "OUTPUT") to its path; "-" is a stream and in nobody's way. ``force``
+    allows to replace outputs that exist, never an input. Raises :class:`DestinationError`.
+    """
+    taken = dict(inputs)
+    for flag, path in targets.items():
+        label = path if flag == "OUTPUT" else f"{flag} {path}"
+        for other, used in taken.items():
+            if same_file(path, used):
+                told = "the input" if (flag, other) == ("OUTPUT", "INPUT") else other
+                raise DestinationError(f"{label}: is also {told}; give another name")
+        taken[flag] = path
+    if not force:
+        refuse_existing(targets)
+
+
+def refuse_existing(targets: Mapping[str, Path]) -> None:
+    """Raise :class:`DestinationError` for the first of ``targets``, by option, that is a file already."""
+    for flag, path in targets.items():
+        if str(path) != "-" and os.path.isfile(path):
+            label = path if flag == "OUTPUT" else f"{flag} {path}"
+            raise DestinationError(f"{label}: exists already; name another, or --force to replace it")
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether both names are of one file, there or not; "-" is never the same as anything."""
+    if "-" in (str(one), str(other)):
+        return False
+    if os.path.exists(one) and os.path.exists(other):
+        return os.path.samefile(one, other)
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+def back_up(path: Path, backup: Path) -> None:
+    """Give the file at ``path`` the second name ``backup``, or copy it there where the file system has no links.
+
+    What exists at ``backup`` is never replaced. Raises :class:`OutputError`.
+    """
+    target = _target(path)
+    try:
+        os.link(target, backup)
+    except FileExistsError as error:
+        if not same_file(target, backup):  # else an earlier run was killed right after making it
+            raise DestinationError(f"{backup}: exists already; choose another suffix") from error
+    except OSError:
+        with replacing(backup) as temporary:
+            shutil.copy2(target, temporary)
+
+
+def copy_file(source: Path, output: Path) -> None:
+    """Copy ``source`` byte for byte, whole or not at all. Raises :class:`OutputError`."""
+    with replacing(output) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 @contextmanager

@@ -8,33 +8,43 @@ from pathlib import Path
 
 import numpy as np
 
-from doprestore.errors import InputError, OutputError, UsageError
-from doprestore.io.decode import MAX_BYTES, decode, sniff
-from doprestore.io.encode import DEPTHS, EXTENSIONS, MAX_SIDE, NO_ALPHA, encode
-from doprestore.io.files import replacing
+from doprestore.errors import DestinationError, InputError, OutputError, UsageError
+from doprestore.io import fits, heif
+from doprestore.io.decode import MAX_BYTES, decode
+from doprestore.io.encode import DEPTHS, EXTENSIONS, LOSSY, MAX_SIDE, NO_ALPHA, encode
+from doprestore.io.files import copy_file, replacing
+from doprestore.io.kinds import remedy, sniff
 from doprestore.io.picture import Picture, samples_like
 
-__all__ = ["Picture", "check_format", "read_picture", "write_picture"]
+__all__ = ["Picture", "check_format", "copy_picture", "read_picture", "write_picture"]
+
+KINDS = "PNG, JPEG, TIFF, WebP, BMP, PPM, NPY, FITS, AVIF or HEIF"
 
 
 def read_picture(
-    path: Path | str, *, page: int | None = None, levels: tuple[str | float, str | float] | None = None
+    path: Path | str,
+    *,
+    page: int | None = None,
+    levels: tuple[str | float, str | float] | None = None,
+    gaps: bool = False,
 ) -> Picture:
-    """Read PNG, JPEG, TIFF, WebP, BMP, PPM or NPY (told by content, not by name); "-" is standard input.
+    """Read PNG, JPEG, TIFF, WebP, BMP, PPM, NPY, FITS, AVIF or HEIF (told by content, not by name); "-" is standard input.
 
     Every depth that :class:`Picture` knows is kept. Palettes become RGB, 1-bit pictures grey; a transparent
     colour becomes an alpha channel. The orientation stays a tag: pixels are not turned. A NumPy array is (H, W) or
-    (H, W, C), C = 1 to 4 with alpha last in 2 and 4. ``page`` (from 1) chooses a page of a TIFF; ``levels`` is that of
-    :class:`Picture`.
+    (H, W, C), C = 1 to 4 with alpha last in 2 and 4; a bool one is black and white. ``page`` (from 1) chooses a page of
+    a TIFF or an image of a FITS file; ``levels`` is that of :class:`Picture`. ``gaps`` allows float samples to be NaN
+    or infinite, see :attr:`Picture.unknown`.
 
     Raises :class:`InputError`, one line that names the file and the remedy, for anything else: a missing, empty,
-    damaged, animated or huge file, CMYK or Lab colour, NaN, a multi-page TIFF without ``page``.
+    damaged, animated or huge file, CMYK or Lab colour, NaN unless allowed, a multi-page TIFF without ``page``.
     """
     name = "standard input" if str(path) == "-" else str(path)
     data = _load(path, name)
     kind = sniff(data)
     if kind is None:
-        raise InputError(f"{name}: is not a PNG, JPEG, TIFF, WebP, BMP, PPM or NPY file; convert it to PNG first")
+        told = remedy(data) or f"is not a {KINDS} file; convert it to PNG first"
+        raise InputError(f"{name}: {told}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about broken metadata and big pictures; sizes are checked there
@@ -50,8 +60,8 @@ def read_picture(
         raise InputError(f"{name}: has no pixels; name another picture")
     colours = 3 if len(planes) >= 3 else 1
     alpha = planes[-1].copy() if len(planes) > colours else None
-    picture = Picture(np.ascontiguousarray(planes[:colours]), alpha, metadata, levels)
-    _check_values(picture, name)
+    picture = Picture(np.ascontiguousarray(planes[:colours]), alpha, metadata, levels, kind)
+    _check_values(picture, name, gaps)
     return picture
 
 
@@ -64,17 +74,22 @@ def check_format(
     Raises :class:`UsageError` for a ``quality`` or ``subsampling`` that the format has no use for.
     """
     kind = _kind(path)
-    if quality is not None and kind not in {"JPEG", "WEBP"}:
-        raise UsageError(f"{path}: --quality is for .jpg and .webp only; leave it out")
-    if subsampling is not None and kind != "JPEG":
-        raise UsageError(f"{path}: --subsampling is for .jpg only; leave it out")
+    if quality is not None and kind not in LOSSY | {"WEBP"}:
+        raise UsageError(f"{path}: --quality is for .jpg, .webp, .avif and .heic only; leave it out")
+    if subsampling is not None and kind not in LOSSY:
+        raise UsageError(f"{path}: --subsampling is for .jpg, .avif and .heic only; leave it out")
+    if (needs := {"FITS": fits, "HEIF": heif}.get(kind)) is not None:
+        try:
+            needs.plug_in()
+        except UsageError as error:
+            raise DestinationError(f"{path}: {error}") from error
     if like is None:
         return
     suffix = Path(path).suffix or "-"
     channels, height, width = like.samples.shape
     if like.depth not in DEPTHS.get(kind, ("uint8",)):
-        remedy = "use .tif or .npy" if like.depth.startswith("float") else "use .png or .tif"
-        raise OutputError(f"{path}: {suffix} cannot hold the {like.depth} samples of the input; {remedy}")
+        other = "use .png or .tif" if like.depth == "uint16" else "use .tif or .npy"
+        raise OutputError(f"{path}: {suffix} cannot hold the {like.depth} samples of the input; {other}")
     if like.alpha is not None and kind in NO_ALPHA:
         raise OutputError(f"{path}: {suffix} cannot hold the transparency of the input; use .png or .tif")
     if channels == 3 and suffix.lower() == ".pgm":
@@ -124,6 +139,24 @@ def write_picture(
         temporary.write_bytes(data)
 
 
+def copy_picture(source: Path | str, output: Path | str, like: Picture) -> bool:
+    """Copy the file ``source``, which is the picture ``like``, byte for byte to ``output``, if both have one format.
+
+    Returns whether it did: not for standard input or output, another format, or a file that has changed meanwhile.
+    Raises :class:`OutputError`.
+    """
+    if "-" in (str(source), str(output)) or like.kind != _kind(output):
+        return False
+    try:
+        now = read_picture(source, gaps=True)
+    except InputError:
+        return False  # several pages, or no longer there
+    if not np.array_equal(now.samples, like.samples, equal_nan=now.samples.dtype.kind == "f"):
+        return False
+    copy_file(Path(source), Path(output))
+    return True
+
+
 def _load(path: Path | str, name: str) -> bytes:
     try:
         if str(path) == "-":
@@ -144,9 +177,13 @@ def _load(path: Path | str, name: str) -> bytes:
     return data
 
 
-def _check_values(picture: Picture, name: str) -> None:
-    if picture.samples.dtype.kind == "f" and not np.isfinite(picture.samples).all():
+def _check_values(picture: Picture, name: str, gaps: bool) -> None:
+    if picture.unknown is not None and not gaps:
         raise InputError(f"{name}: has NaN or infinite samples; replace them by any number first")
+    if picture.unknown is not None and picture.unknown.all():
+        raise InputError(f"{name}: has nothing but NaN and infinite samples; name another picture")
+    if picture.alpha is not None and picture.alpha.dtype.kind == "f" and not np.isfinite(picture.alpha).all():
+        raise InputError(f"{name}: has NaN or infinite values in its transparency; replace them by any number first")
     low, high = picture.value_range
     if picture.levels is not None and low >= high:
         raise InputError(f"{name}: --range comes to {low:g} for black and {high:g} for white; the first must be less")
@@ -160,7 +197,7 @@ def _kind(path: Path | str) -> str:
     suffix = Path(path).suffix
     kind = EXTENSIONS.get(suffix.lower())
     if kind is None:
-        raise OutputError(f"{path}: {suffix or 'no extension'} names no picture format; use {' '.join(EXTENSIONS)}")
+        raise DestinationError(f"{path}: {suffix or 'no extension'} names no picture format; use {' '.join(EXTENSIONS)}")
     return kind
 
 

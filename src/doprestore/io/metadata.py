@@ -29,6 +29,7 @@ class Metadata:
     dpi: tuple[float, float] | None = None
     text: dict[str, str] = field(default_factory=dict)  # PNG only
     colour: dict[bytes, bytes] = field(default_factory=dict)  # PNG only: gamma and the like
+    fits: str | None = None  # FITS only: the cards of the header, those about the layout left out
     channel_axis: bool = False  # a one-channel .npy of shape (H, W, 1), not (H, W)
 
 
@@ -73,7 +74,7 @@ def save_options(metadata: Metadata, kind: str) -> dict[str, object]:
     options: dict[str, object] = {}
     if metadata.dpi and kind in {"PNG", "JPEG", "BMP"}:
         options["dpi"] = metadata.dpi
-    if kind in {"PNG", "JPEG", "WEBP"}:
+    if kind in {"PNG", "JPEG", "WEBP", "AVIF", "HEIF"}:
         if metadata.exif:
             options["exif"] = metadata.exif
         if metadata.icc:

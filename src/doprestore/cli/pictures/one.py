@@ -19,8 +19,8 @@ from doprestore.errors import InputError, UsageError
 from doprestore.image.recovery import ImageResult
 from doprestore.image.settings import ImageSettings
 from doprestore.io.checkpoint import fingerprint
-from doprestore.io.files import check_output
-from doprestore.io.images import Picture, check_format, read_picture, write_picture
+from doprestore.io.files import back_up, check_output
+from doprestore.io.images import Picture, check_format, copy_picture, read_picture, write_picture
 from doprestore.machine import choose_device
 from doprestore.metrics import psnr
 from doprestore.report.content import outlier_map
@@ -35,17 +35,17 @@ def restore_file(
     """Restore one picture, write its files and return the line that sums it up.
 
     Everything that can be refused is refused before the work starts. An interrupted run writes the restoration as
-    it stands. ``nested``, for one of many: the bar lies below another, and an interrupted run writes nothing and
-    returns None, because --skip-existing would take the output for finished.
+    it stands. ``nested``, for one of many or one in place: the bar lies below another, and an interrupted run writes
+    nothing and returns None, because --skip-existing would take the output for finished.
     """
     output, files = job.output, job.files
     encoding = _encoding(choices, output, lenient=nested)
     choose_device(settings.device)
-    picture = read_picture(job.source, page=choices.page, levels=choices.levels)
+    picture = read_picture(job.source, page=choices.page, levels=choices.levels, gaps=True)
     _advise_range(job.source, picture)
     if files.report is not None and files.report.suffix.lower() not in (".html", ".htm", ".png"):
         raise UsageError(f"--report {files.report}: must end in .html or .png")
-    for path in (output, files.outliers, files.panel, files.json, files.report):
+    for path in (output, job.backup, files.outliers, files.panel, files.json, files.report):
         if path is not None and str(path) != "-":
             check_output(path)
     check_format(output, picture, **encoding)
@@ -55,13 +55,20 @@ def restore_file(
     damaged = torch.from_numpy(picture.pixels)
     clean = None if files.clean is None else _read_clean(files.clean, picture)
     mask = None if files.mask is None else _read_mask(files.mask, picture)
+    if picture.unknown is not None:
+        gaps = torch.from_numpy(picture.unknown)
+        mask = gaps if mask is None else gaps | mask
     data = fingerprint(picture.samples, np.array(picture.value_range), None if mask is None else mask.numpy())
     inputs = Inputs(job.source.name, damaged, mask, clean, data)
     run = Run(inputs, settings, choices, files, interrupt, nested)
     result = run.recover()
     if result.interrupted and nested:
         return None
-    write_picture(output, result.restored.numpy(), like=picture, **encoding)
+    copied = _is_whole(result, choices) and _left_alone(job, picture)
+    if not copied:
+        if job.backup is not None:
+            back_up(output, job.backup)
+        write_picture(output, result.restored.numpy(), like=picture, **encoding)
     if files.outliers is not None:
         write_picture(files.outliers, outlier_map(result.outliers).numpy())
     if files.panel is not None:
@@ -74,7 +81,22 @@ def restore_file(
         if files.report is not None:
             write_report(files.report, facts, run.rows, picture, result, clean)
     run.finished(result)
-    return _summary(output, damaged, result, run.tiles, clean)
+    return _summary(output, damaged, result, run.tiles, clean) + (", nothing to do: the file as it was" if copied else "")
+
+
+def _is_whole(result: ImageResult, choices: Choices) -> bool:
+    """Whether nothing was found, and nothing else is asked for that would make another file of the picture."""
+    composed = result.settings.output == "composed"
+    plain = choices.quality is None and choices.subsampling is None and choices.page is None
+    return composed and plain and not bool(result.found.any())
+
+
+def _left_alone(job: Job, picture: Picture) -> bool:
+    """Leave the file of a whole picture as it is: where it is, or copied byte for byte to an output of its format.
+
+    So a JPEG is not compressed a second time. Returns whether that could be done.
+    """
+    return job.backup is not None or copy_picture(job.source, job.output, picture)
 
 
 def _encoding(choices: Choices, output: Path, lenient: bool) -> dict[str, object]:
@@ -93,7 +115,8 @@ def _advise_range(source: Path, picture: Picture) -> None:
         return
     low, high = picture.value_range
     some = picture.samples[:, :: max(1, picture.samples.shape[1] // 500), :: max(1, picture.samples.shape[2] // 500)]
-    first, last = (float(value) for value in np.percentile(some, (5, 95)))
+    some = some[np.isfinite(some)]
+    first, last = (float(value) for value in np.percentile(some, (5, 95))) if some.size else (0.0, 0.0)
     if 0 < last - first < FILLED * (high - low):
         told = f"90% of the samples lie between {first:g} and {last:g}, of {low:g} to {high:g}"
         tqdm.write(one_line(f"doprestore: {source}: {told}; see --range"), file=sys.stderr)
@@ -114,7 +137,10 @@ def _read_clean(path: Path, like: Picture) -> torch.Tensor:
 
 def _read_mask(path: Path, like: Picture) -> torch.Tensor:
     """The picture at ``path`` as bool: (H, W), or (C, H, W) for a mask in colour of a picture in colour."""
-    pixels = read_picture(path).pixels
+    picture = read_picture(path)
+    pixels = picture.pixels
+    if picture.kind in ("NPY", "FITS") and picture.samples.dtype.kind in "ui" and picture.samples.max() == 1:
+        pixels = picture.samples  # 0 and 1, as arrays have it
     if pixels.shape[1:] != like.pixels.shape[1:]:
         raise InputError(
             f"--mask {path}: is {_size(pixels.shape)}, the input is {_size(like.pixels.shape)}; give one of the same size"
