@@ -69,7 +69,7 @@ def test_earlier_results_are_kept_without_force(run_cli, photo):
     args = ("compare", photo, "--methods", "median", "-o", folder)
     assert run_cli(*args).code == 0
     code, _, stderr = run_cli(*args)
-    assert code == 1 and "--force" in stderr
+    assert code == 2 and "--force" in stderr
     assert run_cli(*args, "--force").code == 0
 
 

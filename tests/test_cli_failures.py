@@ -46,19 +46,19 @@ BAD_FILES = {
         ("cut.png out.png", 1, "cut.png: is damaged"),
         ("text.png out.png", 1, "text.png: is not a"),
         ("bomb.ppm out.png", 1, "bomb.ppm: has over"),
-        ("photo.png absent/out.png", 1, "absent does not exist"),
-        ("photo.png file/out.png", 1, "is not a folder"),
-        ("photo.png out.xyz", 1, ".xyz"),
-        ("photo.png out", 1, "no extension"),
-        ("photo.png photo.png", 1, "--force"),
+        ("photo.png absent/out.png", 2, "absent does not exist"),
+        ("photo.png file/out.png", 2, "is not a folder"),
+        ("photo.png out.xyz", 2, ".xyz"),
+        ("photo.png out", 2, "no extension"),
+        ("photo.png photo.png", 2, "--in-place SUFFIX"),
         ("photo.png out.png --clean other.png", 1, "--clean other.png: is 31x20"),
         ("photo.png out.png --clean absent.png", 1, "absent.png: no such file"),
         ("photo.png out.png --clean text.png", 1, "text.png: is not a"),
         ("photo.png out.png --log run.txt", 2, ".csv or .jsonl"),
-        ("photo.png out.png --log absent/run.csv", 1, "absent does not exist"),
-        ("photo.png out.png --outliers out.png", 1, "--outliers out.png: is also OUTPUT"),
-        ("photo.png out.png --panel photo.png", 1, "--panel photo.png: is also INPUT"),
-        ("photo.png out.png --panel map.xyz", 1, ".xyz"),
+        ("photo.png out.png --log absent/run.csv", 2, "absent does not exist"),
+        ("photo.png out.png --outliers out.png", 2, "--outliers out.png: is also OUTPUT"),
+        ("photo.png out.png --panel photo.png", 2, "--panel photo.png: is also INPUT"),
+        ("photo.png out.png --panel map.xyz", 2, ".xyz"),
         ("photo.png out.png --device tpu --log run.csv", 2, "--device tpu"),
         ("photo.png out.png --device cuda:99", 2, "--device cuda:99"),
         ("photo.png out.png --steps 0", 2, "--steps 0"),
@@ -119,7 +119,7 @@ def test_out_of_memory(run_cli, photo, monkeypatch, error):
     monkeypatch.setattr(running, "recover_image", fail)
     out = photo.with_name("out.png")
     out.write_text("old")
-    code, stdout, stderr = run_cli("image", photo, out, *QUICK)
+    code, stdout, stderr = run_cli("image", photo, out, *QUICK, "--force")
     assert (code, stdout) == (1, "")
     assert "out of memory" in stderr and "--width" in stderr and stderr.count("\n") == 1  # too small for tiles
     assert out.read_text() == "old"
@@ -129,7 +129,7 @@ def test_a_loss_that_is_not_finite(run_cli, photo):
     out = photo.with_name("out.png")
     out.write_text("old")
     args = ("--preset", "paper", "--tau", 1e38, "--steps", 50, "--width", 4, "--device", "cpu")
-    code, stdout, stderr = run_cli("image", photo, out, *args)
+    code, stdout, stderr = run_cli("image", photo, out, *args, "--force")
     assert (code, stdout) == (1, "")
     assert "smaller --tau" in stderr and stderr.count("\n") == 1
     assert out.read_text() == "old"
@@ -160,6 +160,7 @@ def test_a_full_disk_leaves_the_old_output(photo, flag):
         *map(str, QUICK),
         "--output",
         "network",
+        "--force",
         *extra,
     ]
     result = subprocess.run(["sh", "-c", 'ulimit -f 1; exec "$@"', "sh", *run], capture_output=True, text=True, check=False)

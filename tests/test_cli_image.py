@@ -111,19 +111,6 @@ def test_quality_and_subsampling_of_a_jpeg(run_cli, photo):
     assert small.stat().st_size < large.stat().st_size / 2
 
 
-def test_output_over_input_by_force(run_cli, photo):
-    before = photo.read_bytes()
-    assert run_cli("image", photo, photo, *QUICK, "--output", "network", "--force").code == 0
-    assert photo.read_bytes() != before and read_picture(photo).samples.shape == (3, 20, 30)
-
-
-def test_an_existing_output_is_replaced(run_cli, photo):
-    out = photo.with_name("out.png")
-    out.write_text("old")
-    assert run_cli("image", photo, out, *QUICK).code == 0
-    assert read_picture(out).samples.shape == (3, 20, 30)
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ctrl_c_and_sigterm_write_the_current_restoration(photo, number, code):
     out, log = photo.with_name("out.png"), photo.with_name("run.csv")

@@ -59,7 +59,7 @@ def test_one_picture_needs_no_cluster(run_cli, scans):
 
 
 def test_an_interrupt_cancels_what_is_left(scans, address, capsys):
-    jobs = plan_many(["scans"], scans / "out", Files(), recursive=True, force=False, shard=(1, 1))
+    jobs = plan_many(["scans"], scans / "out", Files(), Choices(), recursive=True, shard=(1, 1)).jobs
     with Interrupt() as interrupt:
         os.kill(os.getpid(), signal.SIGTERM)
         # Few steps: what a worker has begun, it goes on with.
@@ -74,7 +74,7 @@ def test_only_what_is_no_fault_of_the_picture_is_tried_again(scans, monkeypatch,
         raise error
 
     monkeypatch.setattr(restoring, "restore_file", fail)
-    job = plan_many(["scans/0.png"], scans / "out", Files(), recursive=False, force=False, shard=(1, 1))[0]
+    job = plan_many(["scans/0.png"], scans / "out", Files(), Choices(), recursive=False, shard=(1, 1)).jobs[0]
     if isinstance(error, InputError):
         assert restore_task(job, image_settings(), Choices()) == (False, str(error))
     else:

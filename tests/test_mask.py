@@ -136,7 +136,7 @@ def test_a_colour_mask_marks_channels(run_cli, tmp_path):
     assert run_cli("image", source, out, *QUICK, "--mask", mask).code == 0
     changed = (read_picture(source).samples != read_picture(out).samples).mean(axis=(1, 2))
     assert changed[0] > 0.9 and changed[0] > changed[1] + 0.3
-    outcome = run_cli("image", grey, out, *QUICK, "--mask", mask)
+    outcome = run_cli("image", grey, tmp_path / "other.png", *QUICK, "--mask", mask)
     assert outcome.code == 1 and "every value" in outcome.stderr
 
 
@@ -165,5 +165,5 @@ def test_one_mask_for_many_pictures_or_a_folder_of_them(run_cli, tmp_path):
     masks.mkdir()
     Image.new("L", (33, 24)).save(masks / "a.png")
     assert run_cli("image", *sources, tmp_path / "out", *QUICK, "--mask", masks / "a.png").code == 0
-    outcome = run_cli("image", *sources, tmp_path / "out", *QUICK, "--mask", masks)
+    outcome = run_cli("image", *sources, tmp_path / "again", *QUICK, "--mask", masks)
     assert outcome.code == 1 and "masks/b.png: no such file" in outcome.stderr and "1 restored" in outcome.stdout

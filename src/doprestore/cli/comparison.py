@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from doprestore.damage.make import corrupt
 from doprestore.errors import InputError, OutputError, UsageError
 from doprestore.image.recovery import Progress
 from doprestore.image.settings import ImageSettings
-from doprestore.io.files import check_output, write_file
+from doprestore.io.files import check_output, check_targets, write_file
 from doprestore.io.images import read_picture, write_picture
 from doprestore.io.tables import write_csv
 from doprestore.metrics import psnr, ssim
@@ -48,7 +47,7 @@ def compare_file(
     else:
         original, damaged = given, corrupt(given, *damage, settings.seed).picture
     if folder is not None:
-        _prepare(folder, methods, force)
+        _prepare(folder, methods, {"PICTURE": picture} | ({} if clean is None else {"--clean": clean}), force)
 
     # Measured as for the methods: a row for what they all start from.
     similar = ssim(damaged, original) if min(original.shape[1:]) >= 11 else None
@@ -88,7 +87,7 @@ def _row(
     return f"{name:<16}{cells[0]:>8}{cells[1]:>8}{cells[2]:>8}{cells[3]:>9}" + ("  oracle" if oracle else "")
 
 
-def _prepare(folder: Path, methods: list[str], force: bool) -> None:
+def _prepare(folder: Path, methods: list[str], inputs: dict[str, Path], force: bool) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -96,8 +95,7 @@ def _prepare(folder: Path, methods: list[str], force: bool) -> None:
     pictures = [f"{name}.png" for name in ("original", "damaged", "panel", *methods)]
     for name in [*pictures, "table.csv", "curves.csv", "curves.png"]:
         check_output(folder / name)
-        if os.path.exists(folder / name) and not force:
-            raise OutputError(f"{folder / name}: exists; give another folder, or --force to replace it")
+        check_targets({"OUTPUT": folder / name}, inputs, force=force)
 
 
 def _write(folder: Path, damaged: Tensor, original: Tensor, scores: list[Score]) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
 from doprestore.damage.kinds import KINDS
-from doprestore.errors import OutputError
 
 _KINDS_HELP = "\n".join(f"  {name:<18} {text}" for name, text in KINDS.items())
 
@@ -38,19 +36,17 @@ Example:
               help="The same seed gives the same damage.")  # fmt: skip
 @click.option("--mask-out", type=click.Path(path_type=Path), metavar="FILE",
               help="Also write where the picture changed: white, channel by channel.")  # fmt: skip
-@click.option("--force", is_flag=True, help="Allow OUTPUT to replace INPUT.")
+@click.option("--force", is_flag=True, help="Replace files that exist; never the input.")
 def command(source: Path, output: Path, kind: str, amount: float, seed: int, mask_out: Path | None, force: bool) -> None:
     # torch is imported here so that --help stays fast.
     import torch
 
     from doprestore.damage.make import corrupt
-    from doprestore.io.files import check_output
+    from doprestore.io.files import check_output, check_targets
     from doprestore.io.images import check_format, read_picture, write_picture
 
-    if _same(source, output) and not force:
-        raise OutputError(f"{output}: is also the input; give another name, or --force to replace it")
-    if mask_out is not None and (_same(mask_out, source) or _same(mask_out, output)):
-        raise OutputError(f"{mask_out}: --mask-out names the input or the output; give another name")
+    targets = {"OUTPUT": output} | ({} if mask_out is None else {"--mask-out": mask_out})
+    check_targets(targets, {"INPUT": source}, force=force)
     for path in (output, mask_out):
         if path is not None and str(path) != "-":
             check_output(path)
@@ -64,7 +60,3 @@ def command(source: Path, output: Path, kind: str, amount: float, seed: int, mas
         write_picture(mask_out, changed.numpy().astype("float32"))
     share = changed.float().mean().item()
     click.echo(f"{output}: {kind}, {share:.1%} of the values changed", err=str(output) == "-")
-
-
-def _same(one: Path, other: Path) -> bool:
-    return str(one) != "-" and os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)

@@ -128,7 +128,19 @@ def _shown(value: object) -> str:
 @click.option("--checkpoint-every", type=Duration(), default="60s", show_default=True, help="Seconds, or like 90s, 10m, 1h.")
 @click.option("--resume", is_flag=True, help="Go on from --checkpoint; without one yet, start.")
 @click.option("--recursive", "-r", is_flag=True, help="Restore the pictures in folders, and in theirs.")
+@click.option("--force", is_flag=True, help="Replace files that exist; never the input.")
 @click.option("--skip-existing", is_flag=True, help="Leave pictures alone whose output exists.")
+@click.option(
+    "--in-place",
+    metavar="SUFFIX",
+    help="Without OUTPUT: put each restored picture in the place of its input, "
+    "which is kept under its name with SUFFIX, like .orig, after it.",
+)
+@click.option(
+    "--name",
+    metavar="PATTERN",
+    help="Names of the files in the folder OUTPUT, of {stem}, {suffix} and {name}, like {stem}_restored{suffix}.",
+)
 @click.option("--shard", type=Shard(), default="1/1", help="Do only the K-th of N shares of the list, for job arrays.")
 @click.option(
     "--jobs",
@@ -141,9 +153,8 @@ def _shown(value: object) -> str:
     "cores are shared out.",
 )
 @click.option("--dask", metavar="ADDRESS", help="Run on the Dask cluster with this scheduler, like tcp://host:8786.")
-@click.option("--force", is_flag=True, help="Allow OUTPUT to replace INPUT.")
 def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recursive: bool, shard: tuple[int, int],
-            dask: str | None, force: bool, **options: object) -> int:  # fmt: skip
+            dask: str | None, **options: object) -> int:  # fmt: skip
     """Restore the damaged picture INPUT and write it to OUTPUT, in the format of its extension.
 
     Removes sparse, gross damage of any kind: salt-and-pepper and impulse noise, dead lines, scratches,
@@ -151,19 +162,20 @@ def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recurs
     input or output.
 
     Several pictures, or folders with --recursive, go to the folder OUTPUT under their own names, and every FILE
-    below then names a folder too. What fails is reported and does not stop the others.
+    below then names a folder too. What fails is reported and does not stop the others. A file that exists is replaced
+    only by --force or --in-place, whatever it is.
 
     \b
     Examples:
       doprestore image damaged.png restored.png
       doprestore image a.png b.tif restored/
       doprestore image scans/ restored/ --recursive --skip-existing
+      doprestore image scans/ --recursive --in-place .orig
     """
-    from doprestore.cli.pictures.jobs import Choices, Files, is_many, plan_many, plan_one
+    from doprestore.cli.pictures.jobs import Choices, Files, is_many, plan_in_place, plan_many, plan_one
 
-    if len(paths) < 2:
+    if len(paths) < 2 and options["in_place"] is None:
         raise click.UsageError("Missing argument 'OUTPUT'.", click.get_current_context())
-    *sources, destination = paths
     files = Files(**{field.name: options.pop(field.name) for field in fields(Files)})
     choices = Choices(**{field.name: options.pop(field.name) for field in fields(Choices)})
     if choices.resume and files.checkpoint is None:
@@ -171,8 +183,16 @@ def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recurs
     if dask is not None and choices.jobs > 1:
         raise click.UsageError("--jobs is for this machine; on a cluster start more workers")
     settings = image_settings(preset, output=output_kind, **options)
-    if is_many(sources, destination):
-        jobs = plan_many(sources, Path(destination), files, recursive=recursive, force=force, shard=shard)
+    if choices.in_place is None:
+        *sources, destination = paths
+    else:
+        sources, destination = list(paths), None
+    if destination is None or is_many(sources, destination):
+        if destination is None:
+            plan = plan_in_place(sources, files, choices, recursive=recursive, shard=shard)
+        else:
+            plan = plan_many(sources, Path(destination), files, choices, recursive=recursive, shard=shard)
+        jobs = plan.jobs
 
         with Interrupt() as interrupt:
             if dask is not None:
@@ -191,7 +211,7 @@ def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recurs
     for flag, given in (("--dask", dask is not None), ("--shard", shard != (1, 1)), ("--jobs", choices.jobs > 1)):
         if given:
             raise click.UsageError(f"{flag} is for several pictures; name a folder as OUTPUT")
-    job = plan_one(Path(sources[0]), Path(destination), files, force)
+    job = plan_one(Path(sources[0]), Path(destination), files, choices)
     if choices.skip_existing and job.is_done():
         click.echo(one_line(f"{job.output}: exists, skipped"))
         return 0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import string
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from doprestore.errors import DoprestoreError, InputError, OutputError, UsageError
+from doprestore.errors import DestinationError, DoprestoreError, InputError, OutputError, UsageError
 from doprestore.io.encode import EXTENSIONS
+from doprestore.io.files import check_targets, refuse_existing, same_file
 
 # Files beside the output, and what they are called when there are many pictures.
 SUFFIXES = {"log": ".csv", "outliers": ".png", "panel": ".png", "checkpoint": ".ckpt",
@@ -41,7 +43,10 @@ class Choices:
     levels: tuple[str, str] | None = None  # --range
     quality: int | None = None
     subsampling: str | None = None
+    force: bool = False  # outputs that exist may be replaced
     skip_existing: bool = False
+    in_place: str | None = None  # the suffix of the backups
+    name: str | None = None  # the pattern of the outputs' names
     checkpoint_every: float = 60.0  # seconds
     resume: bool = False
     tile: str | int = "auto"  # or "none", or the side
@@ -50,23 +55,59 @@ class Choices:
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to restore. ``error`` is what already forbids it."""
+    """One picture to restore. ``backup`` is where the original goes when it is restored in place. ``error`` is what
+    already forbids it."""
 
     source: Path
     output: Path
     files: Files
+    backup: Path | None = None
     error: DoprestoreError | None = None
 
+    def is_begun(self) -> bool:
+        """Whether a checkpoint says that what there is comes from a run that is not finished."""
+        return self.files.checkpoint is not None and os.path.exists(self.files.checkpoint)
+
     def is_done(self) -> bool:
-        """Whether the output is there, and not just what an interrupted run with a checkpoint has left."""
-        unfinished = self.files.checkpoint is not None and os.path.exists(self.files.checkpoint)
-        return os.path.exists(self.output) and not unfinished
+        """Whether the output is there, and not just what an interrupted run has left."""
+        if self.backup is not None:  # made a moment before the output, of which it is then another name
+            return os.path.exists(self.backup) and not same_file(self.backup, self.output)
+        return os.path.exists(self.output) and not self.is_begun()
 
 
-def plan_one(source: Path, output: Path, files: Files, force: bool) -> Job:
+@dataclass(frozen=True)
+class Plan:
+    """The pictures to restore, and the files in the folders that are left alone because they are none."""
+
+    jobs: list[Job]
+    others: list[Path]
+
+
+def plan_one(source: Path, output: Path, files: Files, choices: Choices) -> Job:
     """``image in.png out.png``. Raises what forbids it."""
-    _check(source, output, files, force)
-    return Job(source, output, files)
+    if choices.name is not None:
+        raise UsageError("--name is for the names in a folder; name a folder as OUTPUT")
+    job = Job(source, output, files)
+    if not (choices.force or choices.skip_existing or job.is_begun()) and os.path.isfile(output):
+        if not same_file(source, output):
+            raise DestinationError(
+                f"{output}: exists already; for several pictures the last name is a folder, and --force replaces a file"
+            )
+        raise DestinationError(f"{output}: is also the input; give another name, or --in-place SUFFIX to replace it")
+    _check(job, choices)
+    return job
+
+
+def plan_in_place(sources: list[str], files: Files, choices: Choices, *, recursive: bool, shard: tuple[int, int]) -> Plan:
+    """``image --in-place .orig a.png b.png``: as :func:`plan_many`, each to its own place."""
+    suffix = choices.in_place
+    if not suffix or os.sep in suffix:
+        raise UsageError(f"--in-place {suffix!r}: is no suffix for the backups; give one like .orig")
+    if Path("x" + suffix).suffix.lower() in EXTENSIONS:
+        raise UsageError(f"--in-place {suffix}: the next run would take the backups for pictures; use one like .orig")
+    if choices.name is not None:
+        raise UsageError("--name and --in-place exclude each other; leave one out")
+    return _plan(sources, None, files, choices, recursive, shard)
 
 
 def is_many(sources: list[str], destination: str) -> bool:
@@ -76,39 +117,79 @@ def is_many(sources: list[str], destination: str) -> bool:
 
 
 def plan_many(
-    sources: list[str], destination: Path, files: Files, *, recursive: bool, force: bool, shard: tuple[int, int]
-) -> list[Job]:
-    """``image a.png b.png folder/``: names are kept, and below a folder the sub-folders too.
+    sources: list[str], destination: Path, files: Files, choices: Choices, *, recursive: bool, shard: tuple[int, int]
+) -> Plan:
+    """``image a.png b.png folder/``: names are kept unless ``choices.name`` makes others, and below a folder the
+    sub-folders too.
 
     The jobs come in the order of the command line, folders in the order of their names; ``shard`` (k, n) keeps the
     k-th, n+k-th, ... of them, the same for the same list whatever has been done. What forbids a
     picture is noted in its job and does not disturb the others.
 
-    Raises :class:`OutputError` when ``destination`` is a file, :class:`UsageError` for "-".
+    Raises :class:`DestinationError` when ``destination`` is a file, :class:`UsageError` for "-" and a wrong pattern.
     """
-    if "-" in sources or str(destination) == "-":
+    if str(destination) == "-":
         raise UsageError('"-" is for one picture; name files and a folder')
     if os.path.exists(destination) and not os.path.isdir(destination):
-        raise OutputError(f"{destination}: is not a folder; with several pictures the last name must be a folder")
+        raise DestinationError(f"{destination}: is not a folder; with several pictures the last name must be a folder")
+    if choices.name is not None:
+        _check_pattern(choices.name)
+    return _plan(sources, destination, files, choices, recursive, shard)
+
+
+def _plan(
+    sources: list[str], destination: Path | None, files: Files, choices: Choices, recursive: bool, shard: tuple[int, int]
+) -> Plan:
+    if "-" in sources:
+        raise UsageError('"-" is for one picture; name files and a folder')
     for name in SUFFIXES:
         if (path := getattr(files, name)) is not None and os.path.isfile(path):
-            raise OutputError(f"--{name} {path}: is a file; with several pictures name a folder")
+            raise DestinationError(f"--{name} {path}: is a file; with several pictures name a folder")
+    found, others = _expand(sources, destination, recursive)
+    planned = [_job(source, name, destination, files, choices) for source, name in found]
+    if choices.name is not None:  # what an earlier run has written beside its pictures is not a picture to restore
+        written = {os.path.realpath(job.output) for job in planned if not same_file(job.source, job.output)}
+        others += [job.source for job in planned if os.path.realpath(job.source) in written]
+        planned = [job for job in planned if os.path.realpath(job.source) not in written]
     jobs: list[Job] = []
     taken: dict[Path, Path] = {}
-    for source, name in _expand(sources, destination, recursive):
-        job = Job(source, destination / name, _files_for(files, name))
+    for job in planned:
+        source, problem = job.source, None
         try:
             if os.path.isdir(source):
                 raise InputError(f"{source}: is a folder; add --recursive for the pictures in it")
             if job.output in taken:
-                raise OutputError(f"{source}: {job.output} is already the output of {taken[job.output]}; rename one")
+                raise DestinationError(f"{source}: {job.output} is already the output of {taken[job.output]}; rename one")
             taken[job.output] = source
-            _check(source, job.output, job.files, force)
+            _check(job, choices)
         except DoprestoreError as error:
-            job = replace(job, error=error)
-        jobs.append(job)
+            problem = error
+        jobs.append(replace(job, error=problem))
     k, n = shard
-    return jobs[k - 1 :: n]
+    return Plan(jobs[k - 1 :: n], others)
+
+
+def _job(source: Path, name: Path, destination: Path | None, files: Files, choices: Choices) -> Job:
+    """The picture ``source``, called ``name`` below the folder that was given."""
+    own = _files_for(files, name)
+    if destination is None:
+        return Job(source, source, own, backup=source.with_name(source.name + choices.in_place))
+    if choices.name is not None:
+        name = name.with_name(choices.name.format(stem=name.stem, suffix=name.suffix, name=name.name))
+    return Job(source, destination / name, own)
+
+
+def _check_pattern(pattern: str) -> None:
+    """Raise :class:`UsageError` unless ``pattern`` makes a name of its own for every picture."""
+    try:
+        fields_named = {field for _, field, form, turn in string.Formatter().parse(pattern) if field is not None}
+        plain = all(not form and not turn for _, _, form, turn in string.Formatter().parse(pattern))
+    except ValueError:
+        fields_named, plain = set(), False
+    if not plain or not fields_named <= {"stem", "suffix", "name"}:
+        raise UsageError(f"--name {pattern}: knows {{stem}}, {{suffix}} and {{name}}, as in {{stem}}_restored{{suffix}}")
+    if not fields_named & {"stem", "name"} or os.sep in pattern:
+        raise UsageError(f"--name {pattern}: must make a name of its own for each picture, as {{stem}}_restored{{suffix}}")
 
 
 def make_folders(job: Job) -> None:
@@ -121,21 +202,31 @@ def make_folders(job: Job) -> None:
             raise OutputError(f"{folder}: cannot be created ({error.strerror}); choose another place") from error
 
 
-def _expand(sources: list[str], destination: Path, recursive: bool) -> list[tuple[Path, Path]]:
-    """(source, name below the destination) of every picture; a folder that is not entered stands for itself."""
+def _expand(sources: list[str], destination: Path | None, recursive: bool) -> tuple[list[tuple[Path, Path]], list[Path]]:
+    """(source, name below the destination) of every picture, and what else lies in the folders; a folder that is not
+    entered stands for itself."""
     found: list[tuple[Path, Path]] = []
+    others: list[Path] = []
     for source in map(Path, sources):
         if not (recursive and os.path.isdir(source)):
             found.append((source, Path(source.name)))
             continue
         for folder, inner, names in os.walk(source):
             # What an earlier run has written below the source is not a source; hidden folders are caches.
-            inner[:] = sorted(name for name in inner if name[0] != "." and not _same(Path(folder, name), destination))
+            inner[:] = sorted(name for name in inner if name[0] != "." and not _is_at(Path(folder, name), destination))
             for name in sorted(names):
                 path = Path(folder, name)
-                if path.suffix.lower() in EXTENSIONS and name[0] != ".":
+                if name[0] == ".":
+                    continue
+                if path.suffix.lower() in EXTENSIONS:
                     found.append((path, path.relative_to(source)))
-    return found
+                else:
+                    others.append(path)
+    return found, others
+
+
+def _is_at(folder: Path, destination: Path | None) -> bool:
+    return destination is not None and same_file(folder, destination)
 
 
 def _files_for(files: Files, name: Path) -> Files:
@@ -151,22 +242,26 @@ def _files_for(files: Files, name: Path) -> Files:
     return replace(files, **own)
 
 
-def _check(source: Path, output: Path, files: Files, force: bool) -> None:
-    """Refuse what would overwrite an input or one output with another, before any work."""
-    if not force and _same(source, output):
-        raise OutputError(f"{output}: is also the input; give another name, or --force to replace it")
-    for path in (source, files.clean, files.mask):
-        if path is not None and str(path) != "-" and not os.path.exists(path):
+def _check(job: Job, choices: Choices) -> None:
+    """Refuse what is not there and what would overwrite a file, before any work."""
+    targets = job.files.given()
+    inputs = {"INPUT": job.source} | {flag: targets.pop(flag) for flag in ("--clean", "--mask") if flag in targets}
+    for path in inputs.values():
+        if str(path) != "-" and not os.path.exists(path):
             raise InputError(f"{path}: no such file; check the name")
-    taken = {"INPUT": source, "OUTPUT": output}
-    for flag, path in files.given().items():
-        for other, used in taken.items():
-            if _same(path, used) and not (flag == "--clean" and other == "INPUT"):
-                raise OutputError(f"{flag} {path}: is also {other}; give another name")
-        taken[flag] = path
-
-
-def _same(one: Path, other: Path) -> bool:
-    if "-" in (str(one), str(other)):
-        return False
-    return one == other or (os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other))
+    # In place it is the backup that is new, and the only original once it is made: not even --force replaces it.
+    place = job.output if job.backup is None else job.backup
+    new = {} if job.backup is not None and os.path.exists(place) else {"OUTPUT": place}
+    check_targets(new | targets, inputs, force=True)
+    if choices.skip_existing and job.is_done():
+        return
+    if job.backup is not None and job.is_done():
+        raise DestinationError(
+            f"{job.backup}: exists already and may be the only original; move it away, or choose another suffix"
+        )
+    if choices.force or job.is_begun():
+        return
+    targets.pop("--checkpoint", None)  # which has --resume
+    if choices.resume:
+        targets.pop("--log", None)  # of a run that was killed before its first checkpoint
+    refuse_existing(targets if job.backup is not None else new | targets)
