@@ -14,6 +14,9 @@ from torch import Generator, Tensor
 from doprestore.damage import font
 from doprestore.errors import UsageError
 
+Shape = tuple[int, ...]  # (C, H, W)
+Drawn = tuple[Tensor, Tensor]  # a mask, bool, and values, either of them (1, H, W) or (C, H, W)
+
 _PANGRAM = "THE QUICK BROWN FOX JUMPS OVER THE LAZY DOG "
 _MOST_DRAWN = 0.5  # strokes that overlap hardly cover more
 
@@ -41,38 +44,37 @@ def corrupt(picture: Tensor, kind: str, amount: float, seed: int) -> Corrupted:
     if picture.ndim != 3 or not picture.is_floating_point():
         raise ValueError(f"expected a floating-point picture (C, H, W), not {picture.dtype} {tuple(picture.shape)}")
     generator = Generator().manual_seed(seed)
-    # The makers see (C, H, W) on the CPU and give a mask and values, either of them (1, H, W) or (C, H, W).
     mask, values = _MAKERS[kind](picture.shape, amount, generator)
     mask, values = mask.to(picture.device), values.to(picture.device, picture.dtype)
     damaged = torch.where(mask, values, picture)
     return Corrupted(damaged, damaged != picture)
 
 
-def _impulses(shape: tuple[int, int, int], amount: float, generator: Generator, *, random: bool) -> tuple[Tensor, Tensor]:
+def _impulses(shape: Shape, amount: float, generator: Generator, *, random: bool) -> Drawn:
     mask = torch.rand(shape, generator=generator) < amount
     values = torch.rand(shape, generator=generator)
     return mask, values if random else values.round()
 
 
-def _salt_pepper(shape, amount, generator):
+def _salt_pepper(shape: Shape, amount: float, generator: Generator) -> Drawn:
     # As skimage.util.random_noise(mode="s&p"), which the published code calls: two independent fair draws a value.
     return _impulses(shape, amount, generator, random=False)
 
 
-def _salt_pepper_pixel(shape, amount, generator):
+def _salt_pepper_pixel(shape: Shape, amount: float, generator: Generator) -> Drawn:
     return _impulses((1, *shape[1:]), amount, generator, random=False)
 
 
-def _random(shape, amount, generator):
+def _random(shape: Shape, amount: float, generator: Generator) -> Drawn:
     return _impulses(shape, amount, generator, random=True)
 
 
-def _random_pixel(shape, amount, generator):
+def _random_pixel(shape: Shape, amount: float, generator: Generator) -> Drawn:
     mask = torch.rand((1, *shape[1:]), generator=generator) < amount
     return mask, torch.rand(shape, generator=generator)
 
 
-def _lines(shape, amount, generator):
+def _lines(shape: Shape, amount: float, generator: Generator) -> Drawn:
     _, height, width = shape
     mask = torch.zeros(1, height, width, dtype=torch.bool)
     values = torch.zeros(1, height, width)
@@ -86,7 +88,7 @@ def _lines(shape, amount, generator):
     return mask, values
 
 
-def _scratches(shape, amount, generator):
+def _scratches(shape: Shape, amount: float, generator: Generator) -> Drawn:
     """Strokes with a slowly turning direction, one to a few pixels thick."""
     canvas = _Canvas(shape, amount)
     side = min(shape[1:])
@@ -103,7 +105,7 @@ def _scratches(shape, amount, generator):
     return canvas.mask, canvas.values
 
 
-def _text(shape, amount, generator):
+def _text(shape: Shape, amount: float, generator: Generator) -> Drawn:
     """Lines of writing at even distances; the letters are as large as fits the amount, at most 1/16 of the height."""
     _, height, width = shape
     target = amount * height * width
@@ -128,7 +130,7 @@ def _text(shape, amount, generator):
     return canvas.mask, canvas.values
 
 
-def _cosmic(shape, amount, generator):
+def _cosmic(shape: Shape, amount: float, generator: Generator) -> Drawn:
     """Straight tracks of one to some twenty pixels, most of them short, each of one brightness."""
     canvas = _Canvas(shape, amount)
     while (missing := canvas.missing()) >= 1:
@@ -159,7 +161,7 @@ _MAKERS = {
 class _Canvas:
     """A mask and values (1, H, W) to draw on until the wanted share of pixels is covered."""
 
-    def __init__(self, shape: tuple[int, int, int], amount: float):
+    def __init__(self, shape: Shape, amount: float):
         if amount > _MOST_DRAWN:
             raise UsageError(f"drawn damage covers at most {_MOST_DRAWN:.0%} of a picture, not {amount:.0%}")
         self.mask = torch.zeros(1, *shape[1:], dtype=torch.bool)

@@ -7,9 +7,11 @@ import math
 import os
 import zipfile
 from array import array as packed
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -84,7 +86,7 @@ def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
     if path.suffix.lower() != ".npz":
         raise OutputError(f"{path}: must end in .npz")
     with replacing(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # no array is named like its other parameter
 
 
 def available_memory() -> int | None:
@@ -100,7 +102,7 @@ def available_memory() -> int | None:
 
 
 @contextmanager
-def _reading(path: Path):
+def _reading(path: Path) -> Iterator[None]:
     """Turn whatever a damaged or hostile file provokes into one line that names it."""
     try:
         yield
@@ -139,7 +141,7 @@ def _names(members: dict[str, str]) -> str:
     return shown + (", ..." if len(members) > 8 else "")
 
 
-def _check_header(path: Path, file) -> None:
+def _check_header(path: Path, file: IO[bytes]) -> None:
     """Refuse, by the header alone, pickled objects and what is too large."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

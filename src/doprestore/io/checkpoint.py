@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from doprestore._version import __version__
 from doprestore.errors import InputError, OutputError
 
 FORMAT = 8  # raised whenever the meaning of the contents changes
+State = dict[str, Any]  # nested dicts and lists of tensors and plain values
 
 
 def fingerprint(*arrays: np.ndarray | None) -> str:
@@ -28,7 +30,7 @@ def fingerprint(*arrays: np.ndarray | None) -> str:
     return digest.hexdigest()
 
 
-def save_checkpoint(path: Path, state: dict, *, kind: str, data: str, settings: Mapping[str, object]) -> None:
+def save_checkpoint(path: Path, state: State, *, kind: str, data: str, settings: Mapping[str, object]) -> None:
     """Write ``state`` (nested dicts and lists of tensors and plain values) with what it belongs to.
 
     kind: the command. data: the :func:`fingerprint` of its input. settings: all that decides the result.
@@ -49,7 +51,7 @@ def save_checkpoint(path: Path, state: dict, *, kind: str, data: str, settings: 
         raise OutputError(f"--checkpoint {path}: cannot be written ({reason}); choose another place") from error
 
 
-def load_checkpoint(path: Path, *, kind: str, data: str, settings: Mapping[str, object]) -> dict:
+def load_checkpoint(path: Path, *, kind: str, data: str, settings: Mapping[str, object]) -> State:
     """Return the state saved at ``path``, or raise :class:`InputError` with the reason why it is not for this run."""
     try:
         with open(path, "rb") as file:
@@ -75,7 +77,8 @@ def load_checkpoint(path: Path, *, kind: str, data: str, settings: Mapping[str, 
     if changed:
         told = ", ".join(f"{name} {theirs.get(name)} (now {settings.get(name)})" for name in sorted(changed))
         raise InputError(f"--checkpoint {path}: was made with {told}; give the same settings, or delete it")
-    return found["state"]
+    state: State = found["state"]
+    return state
 
 
 def remove_checkpoint(path: Path) -> None:

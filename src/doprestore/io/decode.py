@@ -152,6 +152,7 @@ def _decode_tiff(data: bytes, number: int | None) -> tuple[np.ndarray, Metadata]
         if number is not None and not 1 <= number <= count:
             raise InputError(f"has no page {number}; --page must be 1 to {count}")
         page = file.pages[(number or 1) - 1]
+        assert isinstance(page, tifffile.TiffPage)  # tifffile makes frames only where they are asked for
         bits = np.ravel(page.bitspersample)
         check_size(page.imagewidth, page.imagelength, page.samplesperpixel * math.ceil(max(bits) / 8))
         check_size(page.tilewidth, page.tilelength, page.samplesperpixel * math.ceil(max(bits) / 8))
@@ -183,7 +184,7 @@ def _deep_tiff(page: tifffile.TiffPage) -> np.ndarray:
     if colours is None or page.imagedepth != 1:
         raise InputError(_other_colour(getattr(page.photometric, "name", page.photometric)))
     kind = None if page.dtype is None else page.dtype.name
-    if kind not in DEPTHS or set(np.ravel(page.bitspersample)) != {page.dtype.itemsize * 8}:
+    if page.dtype is None or kind not in DEPTHS or set(np.ravel(page.bitspersample)) != {page.dtype.itemsize * 8}:
         raise InputError(f"has samples of {page.bitspersample} bits ({kind}); {_SUPPORTED}")
     extra = page.samplesperpixel - colours
     if extra not in (0, 1):

@@ -65,7 +65,7 @@ def _chroma(kind: str, subsampling: str) -> str | int:
 
 def _encode_png16(array: np.ndarray, metadata: Metadata) -> bytes:
     """Samples from libpng; the metadata chunks from a one-pixel picture that Pillow writes."""
-    file = png_encode(array.copy())  # it insists on plain strides, even along sides of 1
+    file = bytes(png_encode(array.copy()))  # it insists on plain strides, even along sides of 1
     carrier = io.BytesIO()
     Image.new("L", (1, 1)).save(carrier, "PNG", **save_options(metadata, "PNG"))
     chunks = b""

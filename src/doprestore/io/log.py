@@ -54,7 +54,7 @@ class LogWriter:
     def _is_csv(self) -> bool:
         return self.path.suffix.lower() == ".csv"
 
-    def _append(self, row: Iterable | dict) -> None:
+    def _append(self, row: Iterable[object]) -> None:
         try:
             if self._is_csv:
                 csv.writer(self._file).writerow(row)

@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from PIL import Image, PngImagePlugin
 
@@ -43,7 +44,7 @@ def from_pillow(image: Image.Image, data: bytes) -> Metadata:
         exif=exif or None,
         icc=image.info.get("icc_profile") or None,
         dpi=_sane_dpi(image.info.get("dpi")),
-        text=dict(image.text) if png else {},
+        text=dict(image.text) if isinstance(image, PngImagePlugin.PngImageFile) else {},
         colour={name: body for name, body in png_chunks(data) if name in _COLOUR_CHUNKS} if png else {},
     )
 
@@ -101,7 +102,7 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         start = end + 4
 
 
-def _sane_dpi(dpi: object, per_inch: float = 1.0) -> tuple[float, float] | None:
+def _sane_dpi(dpi: Any, per_inch: float = 1.0) -> tuple[float, float] | None:
     try:
         across, down = (float(value) * per_inch for value in dpi)
     except (TypeError, ValueError, ZeroDivisionError):

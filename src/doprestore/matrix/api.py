@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from torch import Tensor
 from doprestore.errors import InputError, NumericalError, UsageError
 from doprestore.machine import choose_device
 from doprestore.matrix.descent import Descent
-from doprestore.matrix.operators import EntryMask, Identity
+from doprestore.matrix.operators import EntryMask, Identity, Operator
 from doprestore.matrix.settings import MatrixSettings, matrix_settings
 from doprestore.matrix.solver import FastSolver, guess_rank
 
@@ -71,10 +72,10 @@ def rpca(
     preset: str = "fast",
     callback: Callable[[MatrixProgress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
-    save_state: Callable[[dict], None] | None = None,
+    save_state: Callable[[dict[str, Any]], None] | None = None,
     save_every: float = 60.0,
-    resume: dict | None = None,
-    **overrides: object,
+    resume: dict[str, Any] | None = None,
+    **overrides: Any,
 ) -> RpcaResult:
     """Split a real matrix into low-rank + sparse, robust to gross errors of any size; no rank, sparsity or λ needed.
 
@@ -99,9 +100,9 @@ def solve(
     settings: MatrixSettings,
     callback: Callable[[MatrixProgress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
-    save_state: Callable[[dict], None] | None = None,
+    save_state: Callable[[dict[str, Any]], None] | None = None,
     save_every: float = 60.0,
-    resume: dict | None = None,
+    resume: dict[str, Any] | None = None,
 ) -> RpcaResult:
     """:func:`rpca` with its settings already made."""
     start = time.perf_counter()
@@ -232,8 +233,10 @@ class _PaperMachine:
 
     def __init__(self, y: Tensor, known: Tensor | None, alpha: float, settings: MatrixSettings):
         self.y = y
-        operator = Identity() if known is None else EntryMask(known)
-        self.descent = Descent.start(operator, y, y.shape, alpha=alpha, tau=settings.tau, init=settings.init,
+        tau, init = settings.tau, settings.init
+        assert tau is not None and init is not None  # the paper preset has both
+        operator: Operator = Identity() if known is None else EntryMask(known)
+        self.descent = Descent.start(operator, y, (y.shape[0], y.shape[1]), alpha=alpha, tau=tau, init=init,
                                      rank_bound=settings.rank_bound, symmetric=settings.symmetric,
                                      seed=settings.seed)  # fmt: skip
 
@@ -259,10 +262,10 @@ class _PaperMachine:
         sparse[sparse.abs() < 1e-3 * typical] = 0
         return low_rank, sparse, guess_rank(torch.linalg.svdvals(low_rank), 1e-3), torch.linalg.vector_norm(rest).item()
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         return {"steps": self.steps, **self.descent.state_dict()}
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         self.descent.load_state_dict(state, state["steps"])
 
 
@@ -274,7 +277,16 @@ def _machine(y: Tensor, known: Tensor | None, settings: MatrixSettings) -> FastS
     return FastSolver(y, known, alpha, symmetric=settings.symmetric, seed=settings.seed)
 
 
-def _run(machine, most: int, start: float, history: list, callback, should_stop, save_state, save_every: float) -> bool:
+def _run(
+    machine: FastSolver | _PaperMachine,
+    most: int,
+    start: float,
+    history: list[MatrixProgress],
+    callback: Callable[[MatrixProgress], None] | None,
+    should_stop: Callable[[], bool] | None,
+    save_state: Callable[[dict[str, Any]], None] | None,
+    save_every: float,
+) -> bool:
     """Step the machine to its end or ``most`` steps; return whether it was stopped from outside."""
     reported = saved = time.perf_counter()
     stage = ""

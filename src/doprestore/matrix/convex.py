@@ -8,6 +8,7 @@ multipliers: Candès, Li, Ma, Wright, "Robust principal component analysis?", JA
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,7 +54,7 @@ class ConvexRPCA:
         self.steps = 0
         self.primal = self.change = math.inf
         self._spare, self._target = torch.empty_like(y), torch.empty_like(y)
-        self._basis = None
+        self._basis: Tensor | None = None
         self._generator = torch.Generator().manual_seed(seed)
 
     @property
@@ -88,7 +89,7 @@ class ConvexRPCA:
         if self.y is self.target:
             return
         y = self.y = self.target
-        self._spare = self._target = None  # first, so that the old memory is gone before the new comes
+        del self._spare, self._target  # first, so that the old memory is gone before the new comes
         self.low_rank, self.dual = self.low_rank.to(y), self.dual.to(y)
         self._basis = None if self._basis is None else self._basis.to(y)
         self._spare, self._target = torch.empty_like(y), torch.empty_like(y)
@@ -99,12 +100,12 @@ class ConvexRPCA:
         s.masked_fill_(self.dual.abs() < self.lam / self.mu * (1 - 1e-6), 0)
         return s if self.known is None else s.mul_(self.known)
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         numbers = {name: getattr(self, name) for name in _STATE}
         return {"low_rank": self.low_rank, "dual": self.dual, "basis": self._basis,
                 "generator": self._generator.get_state(), **numbers}  # fmt: skip
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         if state["growing"]:
             self._refine()
         self.low_rank, self.dual = state["low_rank"].to(self.y), state["dual"].to(self.y)

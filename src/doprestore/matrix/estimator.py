@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -39,7 +41,7 @@ class RobustPCA:
         self.components_ = vt[: result.rank].astype(result.low_rank.dtype)
         return (u * sigma)[:, : result.rank].astype(result.low_rank.dtype)
 
-    def get_params(self, deep: bool = True) -> dict[str, object]:
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _PARAMETERS}
 
     def set_params(self, **params: object) -> RobustPCA:

@@ -19,6 +19,7 @@ sensing", ICML 2023.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -97,11 +98,11 @@ class Flow:
         self.v = torch.cat([self.v, start * right], dim=1)
         return True
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         return {"u": self.u, "v": self.v, "outliers": self.outliers, "steps": self.steps, "residual": self.residual,
                 "generator": self.generator.get_state()}  # fmt: skip
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         self.u, self.v, self.outliers = (state[name].to(self.y.device) for name in ("u", "v", "outliers"))
         self.steps, self.residual = state["steps"], state["residual"]
         self.generator.set_state(state["generator"])

@@ -16,6 +16,7 @@ the start from the flow and the threshold from the residuals.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,7 +61,7 @@ class Refit:
         self.steps = 0
         self.still = 0
         self.done = False
-        self._r = None  # working memory: fresh memory at every step would cost more than the step
+        self._r: Tensor | None = None  # working memory: fresh memory at every step would cost more than the step
 
     @property
     def rank(self) -> int:
@@ -153,11 +154,11 @@ class Refit:
         torch.addmm(y, u, v.T, alpha=-1, out=self._r)
         return self._r if self.known is None else self._r.mul_(self.known)
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         numbers = {name: getattr(self, name) for name in _STATE}
         return {"u": self.u, "v": self.v, "coarse": self.y is not self.target, **numbers}
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         if not state["coarse"]:
             self.y = self.target
         self.u, self.v = state["u"].to(self.y), state["v"].to(self.y)
@@ -190,7 +191,7 @@ def supported(y: Tensor, r: Tensor, known: Tensor | None, rank: int, level: floa
     lines: the share of the rows, and of the columns, that must have so many.
     """
     rows, columns = y.shape
-    agreeing, across, down = 0, [], 0
+    agreeing, across, down = 0, [], y.new_zeros(columns, dtype=torch.float64)
     for index, (residual, data) in enumerate(zip(blocks(r), blocks(y), strict=True)):
         agrees = residual.abs() <= level
         if known is not None:

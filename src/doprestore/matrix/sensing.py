@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from doprestore.errors import InputError, NumericalError, UsageError
 from doprestore.matrix.api import MatrixProgress, matrix_device
 from doprestore.matrix.descent import Descent
-from doprestore.matrix.operators import Stack
+from doprestore.matrix.operators import Operator, Stack
 from doprestore.matrix.refit import NOISE_FACTOR
 from doprestore.matrix.settings import MatrixSettings
 from doprestore.matrix.solver import guess_rank
@@ -105,7 +105,7 @@ def sense(
     )
 
 
-def refit_measurements(operator: Stack, y: torch.Tensor, start: torch.Tensor) -> torch.Tensor | None:
+def refit_measurements(operator: Operator, y: torch.Tensor, start: torch.Tensor) -> torch.Tensor | None:
     """Alternating least squares from ``start`` on the measurements within a falling threshold; None when not exact.
 
     Kept only when many more measurements agree to rounding error than a matrix of that rank has unknowns: see
@@ -118,6 +118,7 @@ def refit_measurements(operator: Stack, y: torch.Tensor, start: torch.Tensor) ->
     if rank == 0 or 1.5 * unknowns > len(y):
         return None
     u, v = left[:, :rank] * sigma[:rank], right[:rank].T
+    assert isinstance(operator, Stack)  # what :func:`_start` measures with
     a = operator.matrices
     threshold = math.inf
     for _ in range(REFIT_STEPS):
@@ -147,8 +148,9 @@ def _least_squares(design: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 def _start(operator: Stack, y: torch.Tensor, settings: MatrixSettings, alpha: float) -> tuple[Descent, float, float]:
     """The descent, and the factors between its X and s and those asked for."""
-    shape = tuple(operator.matrices.shape[1:])
+    shape = (operator.matrices.shape[1], operator.matrices.shape[2])
     if settings.preset == "paper":
+        assert settings.tau is not None and settings.init is not None  # that preset has both
         descent = Descent.start(operator, y, shape, alpha=alpha, tau=settings.tau, init=settings.init,
                                 rank_bound=settings.rank_bound, symmetric=settings.symmetric,
                                 seed=settings.seed)  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from doprestore.errors import UsageError
 
@@ -43,7 +44,7 @@ PRESETS = {
 _UNUSED_BY = {"fast": {"tau", "init", "rank_bound"}}
 
 
-def matrix_settings(preset: str = "fast", **overrides: object) -> MatrixSettings:
+def matrix_settings(preset: str = "fast", **overrides: Any) -> MatrixSettings:
     """The settings of a preset with some of them replaced; ``None`` keeps the preset's own.
 
     Raises :class:`UsageError` for an unknown preset or setting, a value out of range, or a setting that the

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -120,7 +121,7 @@ class FastSolver:
             rest.mul_(self.known)
         return low_rank, sparse, guess_rank(sigma, FLOW_FLOOR), torch.linalg.vector_norm(rest).item()
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on, beside the data and the settings: a dict of tensors and numbers."""
         stages = {name: getattr(self, name) for name in ("flow", "refit", "convex")}
         return {
@@ -128,7 +129,7 @@ class FastSolver:
             **{name: None if stage is None else stage.state_dict() for name, stage in stages.items()},
         }
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         for name in _STATE:
             setattr(self, name, state[name])
         if state["convex"] is not None:

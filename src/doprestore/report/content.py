@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,12 +50,12 @@ class RunReport:
     histogram: list[int]
 
 
-def curves(rows: Sequence[Mapping[str, float | None]]) -> list[Curve]:
+def curves(rows: Sequence[Mapping[str, Any]]) -> list[Curve]:
     """The learning curves in the rows of a log: loss, share of outliers, PSNR where it is known."""
     named = {"loss": "mean squared residual", "outlier_share": "share of outliers", "psnr": "PSNR, dB"}
     result = []
     for column, name in named.items():
-        points = [(row["step"], row[column]) for row in rows if row[column] is not None and math.isfinite(row[column])]
+        points = [(row["step"], value) for row in rows if (value := row[column]) is not None and math.isfinite(value)]
         if points:
             steps, values = (list(axis) for axis in zip(*points, strict=True))
             result.append(Curve(name, steps, values, log=column == "loss"))

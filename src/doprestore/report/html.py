@@ -6,6 +6,8 @@ import base64
 import math
 from html import escape
 
+from torch import Tensor
+
 from doprestore.io.encode import encode
 from doprestore.io.metadata import Metadata
 from doprestore.report.content import Curve, RunReport, thumbnail
@@ -44,7 +46,7 @@ def report_html(report: RunReport) -> str:
 """
 
 
-def _data_url(picture) -> str:
+def _data_url(picture: Tensor) -> str:
     small = (thumbnail(picture).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
     return "data:image/png;base64," + base64.b64encode(encode(small, Metadata(), "PNG")).decode()
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from doprestore.errors import UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _LEGIBLE = 12  # lines that a legend can tell apart
 
@@ -65,7 +69,7 @@ def picture_grid(rows: Sequence[Sequence[tuple[str, np.ndarray]]], *, title: str
     return _png(figure)
 
 
-def _figure(width: float, height: float):
+def _figure(width: float, height: float) -> Figure:
     try:
         # The bare figure: pyplot would choose a window system.
         from matplotlib.figure import Figure
@@ -74,7 +78,7 @@ def _figure(width: float, height: float):
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _png(figure) -> bytes:
+def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
     return buffer.getvalue()

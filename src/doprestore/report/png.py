@@ -6,6 +6,7 @@ import io
 import math
 
 from PIL import Image, ImageDraw
+from torch import Tensor
 
 from doprestore.report.content import Curve, RunReport, thumbnail
 
@@ -20,7 +21,7 @@ def report_png(report: RunReport) -> bytes:
     lines = [line for name, fact in report.facts.items() for line in _wrapped(f"{name}: {fact}")]
     rows = -(-len(pictures) // columns)
     tallest = max(image.height for image in pictures.values()) + LINE + GAP
-    plots = [*report.curves, report.histogram]
+    plots: list[Curve | list[int]] = [*report.curves, report.histogram]
     bands = -(-len(plots) // columns)
     height = LINE + 2 * GAP + rows * tallest + bands * (PLOT + LINE + GAP) + len(lines) * LINE + GAP
     page = Image.new("RGB", (WIDTH, height), "white")
@@ -43,7 +44,7 @@ def report_png(report: RunReport) -> bytes:
     return buffer.getvalue()
 
 
-def _image(picture) -> Image.Image:
+def _image(picture: Tensor) -> Image.Image:
     small = (thumbnail(picture, CELL).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
     return Image.fromarray(small[..., 0] if small.shape[2] == 1 else small).convert("RGB")
 
