@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from doprestore._version import __version__
 
 if TYPE_CHECKING:
+    from doprestore.drive import Progress
     from doprestore.errors import DoprestoreError
     from doprestore.image.api import Restoration, restore_image
-    from doprestore.image.recovery import Progress
     from doprestore.image.settings import ImageSettings, image_settings
     from doprestore.matrix.api import RpcaResult, rpca
     from doprestore.matrix.estimator import RobustPCA
@@ -29,7 +29,7 @@ _PUBLIC = {
     "SenseResult": "matrix.sensing",
     "DoprestoreError": "errors",
     "ImageSettings": "image.settings",
-    "Progress": "image.recovery",
+    "Progress": "drive",
     "Restoration": "image.api",
     "image_settings": "image.settings",
     "restore_image": "image.api",

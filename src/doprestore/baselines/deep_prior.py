@@ -6,22 +6,21 @@ same network, start, optimiser and averaging as :mod:`doprestore.image.step`, on
 
 from __future__ import annotations
 
-import time
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from doprestore.drive import Progress, drive
 from doprestore.image.kept import WHOLE, wholeness
-from doprestore.image.recovery import Progress
 from doprestore.image.schedule import StoppedClock
 from doprestore.image.settings import ImageSettings, image_settings
 from doprestore.image.step import ImageRecovery
 from doprestore.metrics import psnr
 
 Callback = Callable[[Progress], None]
-_REPORTS = 200
 
 
 class PriorFit(ImageRecovery):
@@ -93,20 +92,42 @@ def _run(
     fit: PriorFit, clean: Tensor, callback: Callback | None, finish: Callable[[Tensor], Tensor], *, best: bool
 ) -> Tensor:
     """Run all steps; return the result of the best moment by PSNR, or else of the last one."""
-    start = time.perf_counter()
-    steps = fit.settings.steps
-    every = max(1, steps // _REPORTS)
-    chosen, chosen_psnr = None, -1.0
-    while fit.step_number < steps:
-        fit.step()
-        last = fit.step_number == steps
-        if not last and (fit.step_number % every or (callback is None and not best)):
-            continue
-        result = finish(fit.network_output().to(clean.device)).clamp(0, 1)
-        quality = psnr(result, clean)
-        if not best or chosen is None or quality > chosen_psnr:
-            chosen, chosen_psnr = result, quality
-        if callback is not None:
-            seconds = time.perf_counter() - start
-            callback(Progress(fit.step_number, steps, fit.loss.item(), 0.0, quality, seconds))
-    return chosen
+    watched = _Watched(fit, clean, finish, best)
+    # Where nobody listens, only those moments count that may be the answer.
+    every = None if best or callback is not None else fit.settings.steps
+    drive(watched, callback=callback or (lambda progress: None), report_every=every)
+    return watched.chosen
+
+
+class _Watched:
+    """A fit as a job for :func:`doprestore.drive.drive`, which looks at the PSNR and keeps the answer."""
+
+    remedy = "use a smaller --tau or --precision float32"
+
+    def __init__(self, fit: PriorFit, clean: Tensor, finish: Callable[[Tensor], Tensor], best: bool):
+        self.fit, self.clean, self.finish, self.best = fit, clean, finish, best
+        self.steps = fit.settings.steps
+        self.step = fit.step
+        self.state_dict = fit.state_dict
+        self.load_state_dict = fit.load_state_dict
+        self.chosen = clean
+        self.chosen_psnr = -math.inf
+
+    @property
+    def step_number(self) -> int:
+        return self.fit.step_number
+
+    @property
+    def done(self) -> bool:
+        return self.step_number == self.steps
+
+    @property
+    def loss(self) -> Tensor:
+        return self.fit.loss
+
+    def report(self) -> dict[str, float]:
+        result = self.finish(self.fit.network_output().to(self.clean.device)).clamp(0, 1)
+        quality = psnr(result, self.clean)
+        if not self.best or quality > self.chosen_psnr:
+            self.chosen, self.chosen_psnr = result, quality
+        return {"outlier_share": 0.0, "psnr": quality}

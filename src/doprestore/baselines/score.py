@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from doprestore.baselines import METHODS
-from doprestore.image.recovery import Progress
+from doprestore.drive import Progress
 from doprestore.image.settings import ImageSettings
 from doprestore.image.tiles import recover
 from doprestore.metrics import precision_recall, psnr, ssim

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from doprestore.cli.interrupt import Interrupt
+from doprestore.drive import Saver, State
 from doprestore.errors import InputError
 from doprestore.io.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
 from doprestore.io.files import check_output
 
-State = Callable[[], dict[str, object]]
 
-
-def open_checkpoint(
-    path: Path, identity: Mapping[str, object], resume: bool, needed: tuple[str, ...] = ()
-) -> dict[str, object] | None:
+def open_checkpoint(path: Path, identity: Mapping[str, Any], resume: bool, needed: tuple[str, ...] = ()) -> State | None:
     """The state to go on from, or None to start, before any work.
 
     ``identity`` is the kind, data and settings of :func:`save_checkpoint`; ``needed`` are keys of the state. Raises
@@ -41,19 +38,22 @@ class Keeper:
     far, travels along.
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, object], *, every: float, resume: bool, interrupt: Interrupt):
+    def __init__(self, path: Path, identity: Mapping[str, Any], *, every: float, resume: bool, interrupt: Interrupt):
         self.path = path
         self.state = open_checkpoint(path, identity, resume, needed=("rows", "seconds"))
         self.rows: list[dict[str, object]] = [] if self.state is None else self.state["rows"]
         self._identity = identity
-        self._every = every
         self._interrupt = interrupt
-        self._saved = time.monotonic()
+        self._saver = Saver(self._write, every)
 
-    def __call__(self, state: State) -> None:
-        if self._interrupt.received() or time.monotonic() - self._saved >= self._every:
-            save_checkpoint(self.path, state() | {"rows": self.rows}, **self._identity)
-            self._saved = time.monotonic()
+    def __call__(self, state: Callable[[], State]) -> None:
+        if self._interrupt.received():
+            self._saver.write(state)
+        else:
+            self._saver(state)
+
+    def _write(self, state: State) -> None:
+        save_checkpoint(self.path, state | {"rows": self.rows}, **self._identity)
 
     def finished(self) -> None:
         """The result is safe: the checkpoint can go."""

@@ -13,8 +13,8 @@ from tqdm import tqdm
 from doprestore.baselines import METHODS
 from doprestore.baselines.score import OURS, Score, score
 from doprestore.damage.make import corrupt
+from doprestore.drive import Progress
 from doprestore.errors import InputError, OutputError, UsageError
-from doprestore.image.recovery import Progress
 from doprestore.image.settings import ImageSettings
 from doprestore.io.files import check_output, check_targets, write_file
 from doprestore.io.images import read_picture, write_picture

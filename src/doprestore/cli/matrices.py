@@ -61,7 +61,7 @@ def run_with_bar(label: str, steps: int, solve):
     with tqdm(total=steps, desc=label, unit="step", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
 
         def show(progress) -> None:
-            bar.set_postfix(stage=progress.stage, residual=f"{progress.residual:.1e}", refresh=False)
+            bar.set_postfix(stage=progress.stage, residual=f"{progress.loss:.1e}", refresh=False)
             bar.update(progress.step - bar.n)
 
         try:

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from doprestore.drive import Progress
 from doprestore.errors import InputError, UsageError
-from doprestore.image.recovery import ImageResult, Progress
+from doprestore.image.recovery import ImageResult
 from doprestore.image.settings import image_settings
 from doprestore.image.tiles import recover
 

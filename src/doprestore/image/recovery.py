@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from doprestore.errors import InputError, NumericalError
+from doprestore.drive import Progress, Save, State, drive
+from doprestore.errors import InputError
 from doprestore.image.repeated import RepeatedRecovery
 from doprestore.image.settings import ImageSettings
 from doprestore.metrics import psnr
-
-
-@dataclass(frozen=True)
-class Progress:
-    """One reported step. ``loss`` is the mean squared residual, ``outlier_share`` the share of values
-    that s explains better than the network, ``psnr`` is in dB or None without a clean picture."""
-
-    step: int
-    steps: int
-    loss: float
-    outlier_share: float
-    psnr: float | None
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -64,8 +50,8 @@ def recover_image(
     callback: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     report_every: int | None = None,
-    resume: dict[str, object] | None = None,
-    keep: Callable[[Callable[[], dict[str, object]]], None] | None = None,
+    resume: State | None = None,
+    keep: Save | None = None,
 ) -> ImageResult:
     """Run the recovery of a (C, H, W) picture in [0, 1] and return the result.
 
@@ -82,29 +68,14 @@ def recover_image(
         if clean.shape != picture.shape:
             raise InputError(f"the clean picture has shape {tuple(clean.shape)}, the damaged one {tuple(picture.shape)}")
         clean = clean.to(recovery.device, torch.float32)
-    start = time.perf_counter()
-    if resume is not None:
-        recovery.load_state_dict(resume)
-        start -= float(resume["seconds"])
-    every = report_every or max(1, settings.steps // 200)
-    interrupted = False
-    while recovery.step_number < settings.steps and not interrupted:
-        recovery.step()
-        interrupted = should_stop is not None and should_stop()
-        last = interrupted or recovery.step_number == settings.steps
-        if last or recovery.step_number % every == 0:
-            loss = recovery.loss.item()
-            if not math.isfinite(loss):
-                raise NumericalError(
-                    f"the loss became {loss} by step {recovery.step_number}; use a smaller --tau or --precision float32"
-                )
-            if callback is not None:
-                quality = None if clean is None else psnr(recovery.restored(), clean)
-                share = recovery.found_outliers().float().mean().item()
-                seconds = time.perf_counter() - start
-                callback(Progress(recovery.step_number, settings.steps, loss, share, quality, seconds))
-        if keep is not None:
-            keep(lambda: recovery.state_dict() | {"seconds": time.perf_counter() - start})
+    ended = drive(
+        _Watched(recovery, clean),
+        callback=callback,
+        should_stop=should_stop,
+        save=keep,
+        resume=resume,
+        report_every=report_every,
+    )
     return ImageResult(
         restored=recovery.restored().cpu().clamp(0, 1),
         network=recovery.network_output().cpu().clamp(0, 1),
@@ -114,6 +85,36 @@ def recover_image(
         device=str(recovery.device),
         steps=recovery.step_number,
         loss=recovery.loss.item(),
-        seconds=time.perf_counter() - start,
-        interrupted=interrupted,
+        seconds=ended.seconds,
+        interrupted=ended.interrupted,
     )
+
+
+class _Watched:
+    """A recovery as a job for :func:`doprestore.drive.drive`, held against the undamaged picture where that is known."""
+
+    remedy = "use a smaller --tau or --precision float32"
+
+    def __init__(self, recovery: RepeatedRecovery, clean: Tensor | None):
+        self.recovery = recovery
+        self.clean = clean
+        self.steps = recovery.settings.steps
+        self.step = recovery.step
+        self.state_dict = recovery.state_dict
+        self.load_state_dict = recovery.load_state_dict
+
+    @property
+    def step_number(self) -> int:
+        return self.recovery.step_number
+
+    @property
+    def done(self) -> bool:
+        return self.step_number == self.steps
+
+    @property
+    def loss(self) -> Tensor:
+        return self.recovery.loss
+
+    def report(self) -> Mapping[str, float | None]:
+        quality = None if self.clean is None else psnr(self.recovery.restored(), self.clean)
+        return {"outlier_share": self.recovery.found_outliers().float().mean().item(), "psnr": quality}

@@ -20,10 +20,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from doprestore.drive import Progress
 from doprestore.errors import InputError, UsageError
 from doprestore.image.grid import MIN_TILE, Grid, usual_tile
 from doprestore.image.masks import checked_mask
-from doprestore.image.recovery import ImageResult, Progress, recover_image
+from doprestore.image.recovery import ImageResult, recover_image
 from doprestore.image.settings import ImageSettings
 from doprestore.machine import choose_device
 

@@ -18,28 +18,16 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from doprestore.errors import InputError, NumericalError, UsageError
+from doprestore.drive import Progress, Saver, State, drive
+from doprestore.errors import InputError, UsageError
 from doprestore.machine import choose_device
 from doprestore.matrix.descent import Descent
 from doprestore.matrix.operators import EntryMask, Identity, Operator
 from doprestore.matrix.settings import MatrixSettings, matrix_settings
 from doprestore.matrix.solver import FastSolver, guess_rank
 
-REPORT_EVERY = 0.1  # seconds between two reports
 DESCENT_CONVERGED = 1e-2  # paper preset: the relative residual that counts as converged
 SAFE_RANGE = 1e12  # of float32 arithmetic: an outlier this many times the typical entry needs float64
-
-
-@dataclass(frozen=True)
-class MatrixProgress:
-    """One report: stage "flow", "refit", "convex" or "descent"; residual is ‖y − X − s‖_F / ‖y‖_F as that stage
-    sees it (NaN before its first step)."""
-
-    step: int
-    steps: int
-    stage: str
-    residual: float
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -63,18 +51,18 @@ class RpcaResult:
     device: str
     converged: bool
     interrupted: bool
-    history: list[MatrixProgress]
+    history: list[Progress]
 
 
 def rpca(
     data: ArrayLike | Tensor,
     *,
     preset: str = "fast",
-    callback: Callable[[MatrixProgress], None] | None = None,
+    callback: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
-    save_state: Callable[[dict[str, Any]], None] | None = None,
+    save_state: Callable[[State], None] | None = None,
     save_every: float = 60.0,
-    resume: dict[str, Any] | None = None,
+    resume: State | None = None,
     **overrides: Any,
 ) -> RpcaResult:
     """Split a real matrix into low-rank + sparse, robust to gross errors of any size; no rank, sparsity or λ needed.
@@ -83,7 +71,8 @@ def rpca(
     integers).
     preset and further settings (alpha, symmetric, steps, seed, device; for "paper" also tau, init, rank_bound): see
     :class:`doprestore.matrix.settings.MatrixSettings`.
-    callback: called with a :class:`MatrixProgress` about ten times a second. should_stop: asked after every step;
+    callback: called with a :class:`doprestore.Progress` after every step of the fast preset, about 200
+    times by the paper's. should_stop: asked after every step;
     True ends the run with the split as it stands.
     save_state: called about every ``save_every`` seconds with a dict of tensors and numbers; given as ``resume`` to
     a later call with the same data and settings, that one goes on from there.
@@ -98,11 +87,11 @@ def rpca(
 def solve(
     data: ArrayLike | Tensor,
     settings: MatrixSettings,
-    callback: Callable[[MatrixProgress], None] | None = None,
+    callback: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
-    save_state: Callable[[dict[str, Any]], None] | None = None,
+    save_state: Callable[[State], None] | None = None,
     save_every: float = 60.0,
-    resume: dict[str, Any] | None = None,
+    resume: State | None = None,
 ) -> RpcaResult:
     """:func:`rpca` with its settings already made."""
     start = time.perf_counter()
@@ -113,22 +102,32 @@ def solve(
     if settings.symmetric and y.shape[0] != y.shape[1]:
         raise UsageError(f"--symmetric needs a square matrix, not {y.shape[0]} x {y.shape[1]}; leave it out")
     del array
-    history: list[MatrixProgress] = []
+    history: list[Progress] = []
     if unit == 0:
-        machine = None
         steps, interrupted, converged, how = 0, False, True, "trivial"
         low_rank, sparse, rank, rest = y, torch.zeros_like(y), 0, 0.0
     else:
         machine = _machine(y, known, settings)
-        if resume is not None:
-            machine.load_state_dict(resume)
-        interrupted = _run(machine, settings.steps, start, history, callback, should_stop, save_state, save_every)
+
+        def note(progress: Progress) -> None:
+            history.append(progress)
+            if callback is not None:
+                callback(progress)
+
+        job = _Solving(machine, settings.steps)
+        saver = None if save_state is None else Saver(save_state, save_every)
+        # The steps of the fast one are few, and what they report is known.
+        every = None if settings.preset == "paper" else 1
+        ended = drive(job, callback=note, should_stop=should_stop, save=saver, resume=resume, report_every=every)
+        interrupted = ended.interrupted
+        if interrupted and save_state is not None:
+            save_state(job.state_dict() | {"seconds": ended.seconds})
         low_rank, sparse, rank, rest = machine.split()
         steps, converged = machine.steps, machine.converged
         how = machine.how or machine.stage
     total = y.numel() if known is None else int(torch.count_nonzero(known))
     size = torch.linalg.vector_norm(y).item()
-    del machine, y
+    del y
     return RpcaResult(
         low_rank=_to_array(low_rank, unit, dtype),
         sparse=_to_array(sparse, unit, dtype),
@@ -277,37 +276,31 @@ def _machine(y: Tensor, known: Tensor | None, settings: MatrixSettings) -> FastS
     return FastSolver(y, known, alpha, symmetric=settings.symmetric, seed=settings.seed)
 
 
-def _run(
-    machine: FastSolver | _PaperMachine,
-    most: int,
-    start: float,
-    history: list[MatrixProgress],
-    callback: Callable[[MatrixProgress], None] | None,
-    should_stop: Callable[[], bool] | None,
-    save_state: Callable[[dict[str, Any]], None] | None,
-    save_every: float,
-) -> bool:
-    """Step the machine to its end or ``most`` steps; return whether it was stopped from outside."""
-    reported = saved = time.perf_counter()
-    stage = ""
-    while not machine.done and machine.steps < most:
-        machine.step()
-        now = time.perf_counter()
-        stop = should_stop is not None and should_stop()
-        last = stop or machine.done or machine.steps >= most
-        if last or machine.stage != stage or now - reported >= REPORT_EVERY:
-            residual = machine.residual()
-            if residual == math.inf or (math.isnan(residual) and machine.stage == "descent"):
-                raise NumericalError(f"the descent diverged by step {machine.steps}; use a smaller --tau")
-            history.append(MatrixProgress(machine.steps, most, machine.stage, residual, now - start))
-            reported, stage = now, machine.stage
-            if callback is not None:
-                callback(history[-1])
-        if save_state is not None and not last and now - saved >= save_every:
-            save_state(machine.state_dict())
-            saved = now
-        if stop and not machine.done:
-            if save_state is not None:
-                save_state(machine.state_dict())
-            return True
-    return False
+class _Solving:
+    """Either solver as a job for :func:`doprestore.drive.drive`, of ``steps`` steps at most."""
+
+    remedy = "use a smaller --tau"
+
+    def __init__(self, machine: FastSolver | _PaperMachine, steps: int):
+        self.machine = machine
+        self.steps = steps
+        self.step = machine.step
+        self.state_dict = machine.state_dict
+        self.load_state_dict = machine.load_state_dict
+
+    @property
+    def step_number(self) -> int:
+        return self.machine.steps
+
+    @property
+    def done(self) -> bool:
+        return self.machine.done or self.machine.steps >= self.steps
+
+    @property
+    def loss(self) -> float | None:
+        residual = self.machine.residual()
+        # The stages of the fast one have none before their first step.
+        return None if math.isnan(residual) and self.machine.stage != "descent" else residual
+
+    def report(self) -> dict[str, str]:
+        return {"stage": self.machine.stage}

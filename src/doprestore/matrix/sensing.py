@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from doprestore.errors import InputError, NumericalError, UsageError
-from doprestore.matrix.api import MatrixProgress, matrix_device
+from doprestore.drive import REPORTS, Progress, State, drive
+from doprestore.errors import InputError, UsageError
+from doprestore.matrix.api import matrix_device
 from doprestore.matrix.descent import Descent
 from doprestore.matrix.operators import Operator, Stack
 from doprestore.matrix.refit import NOISE_FACTOR
@@ -48,7 +49,7 @@ def sense(
     matrices: ArrayLike,
     y: ArrayLike,
     settings: MatrixSettings,
-    callback: Callable[[MatrixProgress], None] | None = None,
+    callback: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> SenseResult:
     """Recover X and s from ``matrices`` A (m, rows, columns) and ``y`` (m,) by gradient descent on eq. (3).
@@ -68,20 +69,9 @@ def sense(
     alpha = settings.alpha or math.sqrt(len(target) / max(rows, columns))
     descent, scale, size = _start(operator, values, settings, alpha)
     norm = torch.linalg.vector_norm(descent.y).item() or 1.0
-    every = max(1, settings.steps // 200)
-    residual, interrupted = math.inf, False
-    while descent.steps < settings.steps and not interrupted:
-        descent.step()
-        interrupted = should_stop is not None and should_stop()
-        if interrupted or descent.steps % every == 0 or descent.steps == settings.steps:
-            residual = 2 * math.sqrt(descent.loss.item()) / norm
-            if not math.isfinite(residual):
-                raise NumericalError(f"the descent diverged by step {descent.steps}; use a smaller --tau")
-            if callback is not None:
-                seconds = time.perf_counter() - start
-                callback(MatrixProgress(descent.steps, settings.steps, "descent", residual, seconds))
-            if settings.preset == "fast" and residual <= SETTLED:
-                break
+    job = _Sensing(descent, settings, norm)
+    ended = drive(job, callback=callback, should_stop=should_stop)
+    residual, interrupted = job.residual, ended.interrupted
     signal, sparse, how = descent.signal(), descent.outliers.value(), "descent"
     if settings.preset == "fast" and not interrupted:
         fitted = refit_measurements(descent.operator, descent.y, signal)
@@ -103,6 +93,49 @@ def sense(
         converged=residual <= SETTLED,
         interrupted=interrupted,
     )
+
+
+class _Sensing:
+    """A descent as a job for :func:`doprestore.drive.drive`; the fast preset's ends when it has settled."""
+
+    remedy = "use a smaller --tau"
+
+    def __init__(self, descent: Descent, settings: MatrixSettings, norm: float):
+        self.descent = descent
+        self.steps = settings.steps
+        self.step = descent.step
+        self._settles = settings.preset == "fast"
+        self._every = max(1, settings.steps // REPORTS)
+        self._norm = norm
+
+    @property
+    def step_number(self) -> int:
+        return self.descent.steps
+
+    @property
+    def residual(self) -> float:
+        """‖r‖ / ‖y‖; infinite before the first step."""
+        return 2 * math.sqrt(self.descent.loss.item()) / self._norm if self.step_number else math.inf
+
+    @property
+    def loss(self) -> float:
+        return self.residual
+
+    @property
+    def done(self) -> bool:
+        if self.step_number >= self.steps:
+            return True
+        # Looked at now and then: that makes a GPU wait.
+        return self._settles and self.step_number % self._every == 0 and self.residual <= SETTLED
+
+    def report(self) -> dict[str, str]:
+        return {"stage": "descent"}
+
+    def state_dict(self) -> State:
+        return {"steps": self.step_number, **self.descent.state_dict()}
+
+    def load_state_dict(self, state: State) -> None:
+        self.descent.load_state_dict(state, state["steps"])
 
 
 def refit_measurements(operator: Operator, y: torch.Tensor, start: torch.Tensor) -> torch.Tensor | None:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from doprestore.baselines import METHODS
 from doprestore.damage.make import corrupt
-from doprestore.image.recovery import Progress, recover_image
+from doprestore.drive import Progress
+from doprestore.image.recovery import recover_image
 from doprestore.image.settings import image_settings
 from doprestore.metrics import psnr
 from doprestore.report.plots import line_plot, picture_grid

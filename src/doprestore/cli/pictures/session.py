@@ -18,9 +18,10 @@ from tqdm import tqdm
 from doprestore.cli.checkpoints import Keeper
 from doprestore.cli.interrupt import Interrupt
 from doprestore.cli.pictures.jobs import Choices, Files
+from doprestore.drive import Progress
 from doprestore.errors import DoprestoreError
 from doprestore.image.grid import MIN_TILE, Grid, largest_tile, tiles_at_a_time, usual_tile
-from doprestore.image.recovery import ImageResult, Progress, recover_image
+from doprestore.image.recovery import ImageResult, recover_image
 from doprestore.image.settings import ImageSettings
 from doprestore.image.tiles import recover_tiles
 from doprestore.io.log import COLUMNS, LogWriter
