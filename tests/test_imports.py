@@ -33,8 +33,8 @@ WALLS = {
     "image": SHARED,
     "matrix": SHARED,
     "damage": {"errors"},
-    "io": {"errors", "_version"},
-    "report": {"errors", "metrics", "io", "_version"},
+    "io": {"errors", "machine", "_version"},
+    "report": {"errors", "metrics", "machine", "io", "_version"},
     "baselines": SHARED | {"image", "matrix"},
     "reproduce": SHARED | {"image", "matrix", "baselines", "damage", "report", "io", "_version"},
 }
@@ -64,7 +64,7 @@ def _graph() -> dict[str, set[str]]:
         found = set(_imports(ast.parse(path.read_text())))
         # The public names, the methods and the figures are loaded from tables.
         found |= {f"doprestore.{doprestore._PUBLIC.get(name.removeprefix('doprestore.'), '-')}" for name in found}
-        graph[module] = {name for name in found if name in MODULES} | {name.split(".")[0] for name in found} - {"doprestore"}
+        graph[module] = (found & MODULES.keys() | {name.split(".")[0] for name in found}) - {"doprestore"}
     graph["doprestore.baselines"] |= {f"doprestore.baselines.{method.module}" for method in METHODS.values()}
     graph["doprestore.reproduce"] |= {f"doprestore.reproduce.{entry.module}" for entry in FIGURES.values()}
     return graph

@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 
 import doprestore.cli.pictures.session as running
-from doprestore import machine
 from doprestore.errors import DoprestoreError, UsageError
 from doprestore.image.grid import Grid, largest_tile, tiles_at_a_time, usual_tile
 from doprestore.image.memory import bytes_needed
@@ -233,7 +232,7 @@ def test_tiles_by_hand(run_cli, photo):
     code, stdout, stderr = run_cli("image", photo, out, *QUICK, "--tile", 128)
     assert (code, stderr) == (0, "") and "12 steps in 6 tiles" in stdout
     assert read_picture(out).samples.shape == (3, 140, 300)
-    assert "2 steps, " in run_cli("image", photo, out, *QUICK, "--tile", 300).stdout
+    assert "2 steps, " in run_cli("image", photo, out, *QUICK, "--tile", 300, "--force").stdout
     assert run_cli("image", photo, out, *QUICK, "--tile", 64).code == 2
     assert run_cli("image", photo, out, *QUICK, "--tile", "big").code == 2
 
@@ -241,13 +240,13 @@ def test_tiles_by_hand(run_cli, photo):
 def test_tiles_where_the_memory_is_short(run_cli, photo, monkeypatch):
     out = photo.with_name("out.png")
     need = bytes_needed((3, 128, 128), image_settings(width=4), CPU)
-    monkeypatch.setattr(running, "free_memory", lambda: int(need * 1.3 + 160 * 140 * 300))
+    monkeypatch.setattr(running, "free_memory", lambda device: int(need * 1.3 + 160 * 140 * 300))
     code, stdout, stderr = run_cli("image", photo, out, *QUICK)
     assert code == 0 and " tiles, " in stdout
     assert "of the free memory; working in tiles of" in stderr and stderr.count("\n") == 1
-    assert "2 steps, " in run_cli("image", photo, out, *QUICK, "--tile", "none").stdout
-    monkeypatch.setattr(running, "free_memory", lambda: 10**6)
-    code, stdout, stderr = run_cli("image", photo, out, *QUICK)
+    assert "2 steps, " in run_cli("image", photo, out, *QUICK, "--tile", "none", "--force").stdout
+    monkeypatch.setattr(running, "free_memory", lambda device: 10**6)
+    code, stdout, stderr = run_cli("image", photo, out, *QUICK, "--force")
     assert (code, stdout) == (1, "") and "--width" in stderr and stderr.count("\n") == 1
 
 
@@ -261,7 +260,7 @@ def test_out_of_memory_falls_back_to_tiles(run_cli, photo, monkeypatch):
     assert code == 0 and "12 steps in 6 tiles" in stdout
     assert "out of memory; going on in tiles of 128" in stderr and stderr.count("\n") == 1
     assert not ckpt.exists()
-    code, stdout, stderr = run_cli("image", photo, out, *QUICK, "--tile", "none")
+    code, stdout, stderr = run_cli("image", photo, out, *QUICK, "--tile", "none", "--force")
     assert (code, stdout) == (1, "") and "--tile" in stderr and stderr.count("\n") == 1
 
 
@@ -279,23 +278,3 @@ def test_what_filled_the_memory_is_let_go_before_the_next_attempt(run_cli, photo
     monkeypatch.setattr(running, "recover_tiles", fail_at_first)
     code, stdout, stderr = run_cli("image", photo, photo.with_name("out.png"), *QUICK)
     assert code == 0 and "12 steps in 6 tiles" in stdout and "going on in tiles of 128" in stderr
-
-
-def test_free_memory_minds_control_groups(tmp_path, monkeypatch):
-    assert machine.free_memory() > 10**6
-    proc, groups = tmp_path / "proc", tmp_path / "groups"
-    (proc / "self").mkdir(parents=True)
-    (proc / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable: 5000 kB\n")
-    monkeypatch.setattr(machine, "_PROC", proc)
-    monkeypatch.setattr(machine, "_CGROUPS", groups)
-    assert machine.free_memory() == 5000 * 1024  # no groups at all
-    (proc / "self" / "cgroup").write_text("0::/slurm/job\n")
-    job = groups / "slurm" / "job"
-    job.mkdir(parents=True)
-    for folder, limit in ((job, "max"), (job.parent, str(3000 * 1024))):
-        (folder / "memory.max").write_text(f"{limit}\n")
-        (folder / "memory.current").write_text(f"{1000 * 1024}\n")
-        (folder / "memory.stat").write_text(f"anon 1\ninactive_file {200 * 1024}\n")
-    assert machine.free_memory() == 2200 * 1024
-    (proc / "meminfo").unlink()
-    assert machine.free_memory() > 10**6  # half of what is built in

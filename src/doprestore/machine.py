@@ -57,12 +57,31 @@ def uses_bfloat16(precision: str, device: torch.device) -> bool:
     return fast_bfloat16(device) if precision == "auto" else precision == "bfloat16"
 
 
-def free_memory() -> int | None:
-    """Bytes of main memory that this process may still take without swapping, or None where that is unknown.
+def device_name(device: torch.device) -> str:
+    """What the device calls itself, as well as the system tells it."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
 
-    On Linux what the kernel calls available, or what the control group (a Slurm job, a container) leaves if that is
-    less; elsewhere half of what is built in.
+
+def threads() -> int:
+    """How many threads torch works with in this process."""
+    return torch.get_num_threads()
+
+
+def use_threads(count: int) -> None:
+    """Work with so many threads, here and in threads that are started from now on."""
+    torch.set_num_threads(count)
+
+
+def free_memory(device: torch.device | None = None) -> int | None:
+    """Bytes that this process may still take on ``device``, main memory by default, or None where that is unknown.
+
+    Of main memory without swapping: on Linux what the kernel calls available, or what the control group (a Slurm job, a
+    container) leaves if that is less; elsewhere half of what is built in. Of a GPU what nobody holds, and what torch
+    holds and does not use.
     """
+    if device is not None and device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     try:
         lines = (_PROC / "meminfo").read_text().splitlines()
         available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
@@ -72,6 +91,12 @@ def free_memory() -> int | None:
         except (AttributeError, OSError, ValueError):
             return None
     return min([available, *_group_limits()])
+
+
+def release_memory(device: torch.device) -> None:
+    """Give back what torch holds on ``device`` and does not use."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 @contextlib.contextmanager

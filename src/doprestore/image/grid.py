@@ -12,7 +12,7 @@ from doprestore.errors import DoprestoreError
 from doprestore.image.memory import bytes_needed
 from doprestore.image.settings import ImageSettings
 from doprestore.image.unet import STRIDE
-from doprestore.machine import choose_device
+from doprestore.machine import choose_device, threads
 
 MIN_TILE = 128  # below, the network sees too little of the picture
 USUAL_TILE = 192  # larger ones need more steps for their searches, smaller ones more overlap
@@ -31,7 +31,7 @@ def tiles_at_a_time(shape: tuple[int, ...], tile: int, settings: ImageSettings, 
     if device.type != "cpu":
         return 1
     each = bytes_needed((shape[0], min(tile, shape[1]), min(tile, shape[2])), settings, device)
-    return max(1, min(torch.get_num_threads(), (free - BYTES_KEPT * shape[1] * shape[2]) // each))
+    return max(1, min(threads(), (free - BYTES_KEPT * shape[1] * shape[2]) // each))
 
 
 def largest_tile(shape: tuple[int, ...], settings: ImageSettings, free: int) -> int | None:

@@ -20,13 +20,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from doprestore import machine
 from doprestore.drive import Progress
 from doprestore.errors import InputError, UsageError
 from doprestore.image.grid import MIN_TILE, Grid, usual_tile
 from doprestore.image.masks import checked_mask
 from doprestore.image.recovery import ImageResult, recover_image
 from doprestore.image.settings import ImageSettings
-from doprestore.machine import choose_device
 
 
 def recover(picture: Tensor, settings: ImageSettings, *, tile: int | str | None = "auto", **options) -> ImageResult:
@@ -94,8 +94,8 @@ def recover_tiles(
             run.finished(index, result, part, grid.weight(top, left))
 
     todo = [index for index in range(len(corners)) if index not in run.done]
-    on_cpu = choose_device(settings.device).type == "cpu"
-    threads = torch.get_num_threads()
+    on_cpu = machine.choose_device(settings.device).type == "cpu"
+    threads = machine.threads()
     workers = min(workers or (threads if on_cpu else 1), max(1, len(todo)))
     if workers == 1:
         for index in todo:
@@ -119,7 +119,7 @@ def _in_parallel(work: Callable[[int], None], todo: list[int], run: _Run, worker
             raise
 
     try:
-        with ThreadPoolExecutor(workers, initializer=lambda: torch.set_num_threads(max(1, threads // workers))) as pool:
+        with ThreadPoolExecutor(workers, initializer=machine.use_threads, initargs=(max(1, threads // workers),)) as pool:
             try:
                 for future in as_completed([pool.submit(guarded, index) for index in todo]):
                     future.result()
@@ -127,7 +127,7 @@ def _in_parallel(work: Callable[[int], None], todo: list[int], run: _Run, worker
                 run.failed = True
                 raise
     finally:
-        torch.set_num_threads(threads)  # what new threads start with is one number for all of PyTorch
+        machine.use_threads(threads)  # what new threads start with is one number for all of PyTorch
 
 
 class _Run:

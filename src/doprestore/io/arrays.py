@@ -17,6 +17,7 @@ import numpy as np
 
 from doprestore.errors import InputError, OutputError, UsageError
 from doprestore.io.files import replacing
+from doprestore.machine import free_memory
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 NAMES = {",": "commas", "\t": "tabs"}
@@ -89,18 +90,6 @@ def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # no array is named like its other parameter
 
 
-def available_memory() -> int | None:
-    """Bytes that can be allocated now; None where the system does not tell."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-    except (OSError, ValueError):
-        pass
-    return None
-
-
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
     """Turn whatever a damaged or hostile file provokes into one line that names it."""
@@ -154,7 +143,7 @@ def _check_header(path: Path, file: IO[bytes]) -> None:
 def _check_memory(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
     width = 4 if dtype.kind == "f" and dtype.itemsize <= 4 else 8
     needed = math.prod(shape) * width * MEMORY_FACTOR
-    free = available_memory()
+    free = free_memory()
     if free is not None and needed > free:
         size = " x ".join(str(side) for side in shape)
         raise InputError(f"{path}: a matrix of {size} needs about {needed / 2**30:.1f} GB of memory and "
@@ -167,7 +156,7 @@ def _read_table(path: Path, delimiter: str) -> Matrix:
     header: tuple[str, ...] | None = None
     columns = 0
     size = os.path.getsize(path)
-    free = available_memory()
+    free = free_memory()
     if free is not None and size * 8 > free * 2:
         raise InputError(f"{path}: {size / 2**30:.1f} GB of text is too large for memory; give a part of it")
     with open(path, encoding="utf-8-sig", newline="") as file:

@@ -17,7 +17,7 @@ from doprestore.cli.pictures.jobs import Job
 from doprestore.image.recovery import ImageResult
 from doprestore.io.files import replacing, write_text
 from doprestore.io.images import Picture
-from doprestore.machine import processor, uses_bfloat16
+from doprestore.machine import device_name, threads, uses_bfloat16
 from doprestore.metrics import psnr
 from doprestore.report.content import RunReport, curves, histogram, outlier_map
 
@@ -52,9 +52,9 @@ def describe(job: Job, picture: Picture, result: ImageResult, tiles: int, clean:
         "masked_share": None if mask is None else mask.float().mean().item(),
         **{name: None if value is None else _number(value) for name, value in values.items()},
         "device": result.device,
-        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
+        "device_name": device_name(device),
         "convolutions": "bfloat16" if uses_bfloat16(result.settings.convolutions, device) else "float32",
-        "threads": torch.get_num_threads(),
+        "threads": threads(),
         "versions": {
             "doprestore": __version__,
             "torch": torch.__version__,

@@ -11,14 +11,13 @@ import sys
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 
-import torch
 from tqdm import tqdm
 
+from doprestore import machine
 from doprestore.cli.interrupt import Interrupt
 from doprestore.cli.pictures.batch import Report, attempt
 from doprestore.cli.pictures.jobs import Choices, Job
 from doprestore.image.settings import ImageSettings
-from doprestore.machine import choose_device
 
 # Not fork: CUDA does not survive it, nor do PyTorch's threads.
 _PROCESSES = multiprocessing.get_context("spawn")
@@ -62,7 +61,7 @@ def work(pipe: Connection, stop, settings: ImageSettings, choices: Choices, thre
     """The life of a worker: until the command line closes the pipe, or dies."""
     for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C and Slurm reach every process of the group
         signal.signal(number, signal.SIG_IGN)
-    torch.set_num_threads(threads)
+    machine.use_threads(threads)
     try:
         while True:
             pipe.send(attempt(pipe.recv(), settings, choices, Told(stop)))
@@ -72,10 +71,10 @@ def work(pipe: Connection, stop, settings: ImageSettings, choices: Choices, thre
 
 def restore_at_once(jobs: list[Job], settings: ImageSettings, choices: Choices, interrupt: Interrupt) -> Report:
     """As :func:`restore_many`, ``choices.jobs`` pictures at a time; on a CPU they share its threads out."""
-    choose_device(settings.device)
+    machine.choose_device(settings.device)
     report = Report()
     stop = _PROCESSES.Event()
-    threads = max(1, torch.get_num_threads() // choices.jobs)
+    threads = max(1, machine.threads() // choices.jobs)
     waiting, busy, idle = list(reversed(jobs)), {}, []
 
     def start(job: Job) -> None:

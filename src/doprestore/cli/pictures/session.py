@@ -25,7 +25,7 @@ from doprestore.image.recovery import ImageResult, recover_image
 from doprestore.image.settings import ImageSettings
 from doprestore.image.tiles import recover_tiles
 from doprestore.io.log import COLUMNS, LogWriter
-from doprestore.machine import choose_device, free_memory, freed_memory_kept
+from doprestore.machine import choose_device, free_memory, freed_memory_kept, release_memory
 
 SHARE_OF_FREE = 0.85  # of the memory that is free; the rest is for what else goes on
 
@@ -159,7 +159,7 @@ class Run:
 
     def _free(self) -> int | None:
         """How many bytes this run may take, or None where that is unknown."""
-        free = free_bytes(choose_device(self.settings.device))
+        free = free_memory(choose_device(self.settings.device))
         return None if free is None else int(free * SHARE_OF_FREE / self._choices.jobs)
 
     def _fall_back(self, reason: Exception) -> None:
@@ -175,18 +175,8 @@ class Run:
             ) from reason
         self._tell(f"out of memory; going on in tiles of {smaller}")
         self._tile = smaller
-        if self.settings.device != "cpu" and torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        release_memory(choose_device(self.settings.device))
         self._keeper = self._make_keeper(resume=False)
 
     def _tell(self, text: str) -> None:
         tqdm.write(f"doprestore: {self.inputs.name}: {text}", file=sys.stderr)
-
-
-def free_bytes(device: torch.device) -> int | None:
-    """The memory that is free on ``device``, or None where that is unknown."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return free + cached
-    return free_memory()
