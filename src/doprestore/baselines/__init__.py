@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Method(NamedTuple):
@@ -22,7 +22,7 @@ class Method(NamedTuple):
     oracle: bool = False
     fits: bool = False
 
-    def load(self) -> Callable:
+    def load(self) -> Callable[..., Any]:
         """The function; raises :class:`UsageError` where an optional package that it needs is absent."""
         return getattr(import_module(f"doprestore.baselines.{self.module}"), self.function)
 

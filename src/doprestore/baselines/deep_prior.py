@@ -28,7 +28,7 @@ class PriorFit(ImageRecovery):
 
     def __init__(self, picture: Tensor, settings: ImageSettings, loss: str, trusted: Tensor | None = None):
         super().__init__(picture, replace(settings, output="network"))
-        self.clock = StoppedClock()
+        self.clock = StoppedClock()  # type: ignore[assignment]  # it stands in for a Clock
         self.loss_name = loss
         if trusted is None:
             trusted = torch.ones_like(picture)

@@ -136,7 +136,8 @@ def _shrink(x: Tensor, by: float) -> Tensor:
 def _shrink_singular_values(x: Tensor, by: float) -> Tensor:
     try:
         u, values, vt = torch.linalg.svd(x, full_matrices=False)
-    except torch.linalg.LinAlgError:  # LAPACK's divide and conquer fails on a rare matrix, not on its transpose
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+        # LAPACK's divide and conquer fails on a rare matrix, not on its transpose.
         v, values, ut = torch.linalg.svd(x.T, full_matrices=False)
         u, vt = ut.T, v.T
     return (u * (values - by).clamp(min=0)) @ vt

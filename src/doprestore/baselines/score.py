@@ -53,7 +53,7 @@ def score(
     curve: list[tuple[int, float]] = []
 
     def note(progress: Progress) -> None:
-        if progress.steps == settings.steps:  # of one tile among many, the PSNR says little
+        if progress.steps == settings.steps and progress.psnr is not None:  # of one tile among many, the PSNR says little
             curve.append((progress.step, progress.psnr))
         if callback is not None:
             callback(progress)

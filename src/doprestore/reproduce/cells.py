@@ -66,7 +66,7 @@ def run(name: str, plan: Plan, folder: Path, note: Callable[[CellProgress], None
             seconds = time.perf_counter() - start
             rows = [{**cell, **{key: float(value) for key, value in numbers.items()}, "seconds": seconds}
                     for numbers in outcome.rows]  # fmt: skip
-            if kept is not None:
+            if kept is not None and outcome.picture is not None:
                 _make(kept.parent)
                 write_picture(kept, outcome.picture.numpy())
         table.put(cell, rows)
@@ -80,6 +80,7 @@ def draw(name: str, rows: list[Row], plan: Plan, verdict: Verdict, folder: Path)
     figure = load(name)
 
     def restored(cell: Cell) -> Tensor:
+        assert figure.runs.picture_name is not None  # only figures with pictures ask
         return torch.from_numpy(read_picture(folder / PICTURES / figure.runs.picture_name(cell)).pixels)
 
     title = textwrap.fill(f"{name}, {plan.scale}: {figure.scope(plan)}", _TITLE)

@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable
 from statistics import fmean, median
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +42,8 @@ def problem(n: int, rank: int, share: float, trial: int) -> tuple[Tensor, Tensor
 def descend(y: Tensor, alpha: float, steps: int, tau: float, seed: int,
             report: Callable[[int, Tensor], None] | None = None) -> Tensor:  # fmt: skip
     """X after ``steps`` steps of eq. (6) with U of n columns; ``report`` receives the step and X now and then."""
-    descent = Descent.start(Identity(), y, y.shape, alpha=alpha, tau=tau, init=PAPER.init, rank_bound=None,
+    assert PAPER.init is not None
+    descent = Descent.start(Identity(), y, (len(y), len(y)), alpha=alpha, tau=tau, init=PAPER.init, rank_bound=None,
                             symmetric=True, seed=seed)  # fmt: skip
     every = max(1, steps // POINTS)
     for step in range(1, steps + 1):
@@ -87,7 +89,7 @@ def _cells_1a(plan: Plan) -> list[Cell]:
 
 def _lines(rows: list[Row]) -> dict[str, list[list[tuple[float, float]]]]:
     """Learning curves by method, one for each trial."""
-    lines: dict = defaultdict(lambda: defaultdict(list))
+    lines: dict[Any, dict[Any, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         lines[row["method"]][row["trial"]].append((row["step"], row["error"]))
     return {method: list(trials.values()) for method, trials in lines.items()}
@@ -143,13 +145,13 @@ def _cells_2a(plan: Plan) -> list[Cell]:
         cases += [(100, 5, 0.3), (100, 10, 0.1), (200, 10, 0.3)]
     fine = 2 if plan.quick else 4  # points in a factor of 2
     factors = [round(2 ** (k / fine), 3) for k in range(-2 * fine, 2 * fine + 1)]
-    return [_cell(*case, trial, **{"alpha_by_sqrt_n": factor})
+    return [_cell(*case, trial, alpha_by_sqrt_n=factor)
             for case in cases for factor in factors for trial in range(3 if plan.quick else 10)]  # fmt: skip
 
 
-def _errors_over_alpha(rows: list[Row]) -> dict[tuple, list[tuple[float, float]]]:
+def _errors_over_alpha(rows: list[Row]) -> dict[tuple[Any, ...], list[tuple[float, float]]]:
     """(α/√n, mean error over the trials), rising, by (n, r, p)."""
-    errors: dict = defaultdict(lambda: defaultdict(list))
+    errors: dict[Any, dict[Any, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         errors[row["n"], row["r"], row["p"]][row["alpha_by_sqrt_n"]].append(row["error"])
     return {case: sorted((factor, fmean(found)) for factor, found in by_factor.items())

@@ -56,11 +56,13 @@ def _run(cell: Cell, plan: Plan, note: Note) -> Outcome:
     start = psnr(damaged, clean)
     if settings.is_paper:
         run = LongRun(damaged, clean, settings, LOSSES[cell["method"]])
+        assert plan.runs is not None  # where long runs are kept
         finish(run, plan.runs / run_name(cell), cell, note)
         return Outcome(point_rows(run.points, start), run.picture())
     rows: list[dict[str, float]] = []
 
     def report(progress: Progress) -> None:
+        assert progress.psnr is not None  # the undamaged picture is known
         best = max([progress.psnr, *(row["best"] for row in rows)])
         rows.append({"step": progress.step, "psnr": progress.psnr, "best": best, "damaged": start})
         note(progress.step, progress.steps)

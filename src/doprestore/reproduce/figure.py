@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
-Cell = dict[str, str | int | float]  # all that decides the outcome of one computation
-Row = dict[str, str | int | float]  # the settings of its cell, and numbers
+Cell = dict[str, Any]  # texts and numbers: all that decides the outcome of one computation
+Row = dict[str, Any]  # texts and numbers: the settings of its cell, and numbers
 Note = Callable[[int, int], None]  # of the step and the steps in all
 
 

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -74,7 +75,7 @@ class LongRun:
         return {"fit": self.fit.state_dict(), "points": self.points, "seconds": self.seconds, "least": self._least,
                 "best": self._best}  # fmt: skip
 
-    def load_state_dict(self, state: Mapping[str, object]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken, bit for bit the same on the same processor."""
         self.fit.load_state_dict(state["fit"])
         self.points, self.seconds = list(state["points"]), float(state["seconds"])
@@ -88,7 +89,7 @@ def finish(run: LongRun, path: Path, cell: Mapping[str, object], note: Note) -> 
     cell: the settings that the state belongs to. Raises :class:`InputError` for a state of others.
     """
     state, curve = path.with_name(f"{path.name}.pt"), path.with_name(f"{path.name}.csv")
-    identity = {
+    identity: dict[str, Any] = {
         "kind": "reproduce",
         "data": fingerprint(run.damaged.cpu().numpy(), run.clean.cpu().numpy()),
         "settings": dict(cell),

@@ -27,11 +27,11 @@ def find_pictures(folder: Path | None) -> list[Path]:
         paths = [folder / f"{name}.png" for name in names]
         if all(path.is_file() for path in paths):
             return paths
-    names = " or ".join(", ".join(names) for names in (PAPER, SAMPLES))
+    known = " or ".join(", ".join(names) for names in (PAPER, SAMPLES))
     if given is None:
         raise InputError(f"{folder}: holds no pictures to start from; run this in a checkout of doprestore, which has "
-                         f"sample_images, or give --data FOLDER with {names} (.png)")  # fmt: skip
-    raise InputError(f"--data {folder}: must hold {names} (.png)")
+                         f"sample_images, or give --data FOLDER with {known} (.png)")  # fmt: skip
+    raise InputError(f"--data {folder}: must hold {known} (.png)")
 
 
 def read_pictures(paths: list[Path], scale: str) -> dict[str, Tensor]:
