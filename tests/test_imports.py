@@ -40,7 +40,7 @@ WALLS = {
 }
 UNWALLED = {"", "__main__", "cli"}
 CONSOLE = {"click", "tqdm"}
-PICTURE_FILES = {"PIL", "tifffile", "imagecodecs"}  # report/png.py draws its page with Pillow
+PICTURE_FILES = {"PIL", "tifffile", "imagecodecs"}
 
 
 def _imports(tree: ast.AST) -> Iterator[str]:
@@ -137,7 +137,8 @@ def test_a_breach_is_seen_from_afar(module, extra, through):
 
 def test_only_io_and_report_know_picture_files():
     graph = _graph()
-    assert {_part(module) for module in graph if graph[module] & PICTURE_FILES} == {"io", "report"}
+    found = {_part(module) for module in graph if graph[module] & PICTURE_FILES}
+    assert "io" in found and found <= {"io", "report"}
 
 
 @pytest.mark.parametrize("module", sorted(name for name in MODULES if _part(name) not in ("cli", "io")))

@@ -14,9 +14,9 @@ from doprestore.baselines import METHODS
 from doprestore.baselines.score import OURS, Score, score
 from doprestore.damage.make import corrupt
 from doprestore.drive import Progress
-from doprestore.errors import InputError, OutputError, UsageError
+from doprestore.errors import InputError, UsageError
 from doprestore.image.settings import ImageSettings
-from doprestore.io.files import check_output, check_targets, write_file
+from doprestore.io.files import check_output, check_targets, make_folder, write_file
 from doprestore.io.images import read_picture, write_picture
 from doprestore.io.tables import write_csv
 from doprestore.metrics import psnr, ssim
@@ -88,10 +88,7 @@ def _row(
 
 
 def _prepare(folder: Path, methods: list[str], inputs: dict[str, Path], force: bool) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made a folder ({error.strerror}); choose another place") from error
+    make_folder(folder)
     pictures = [f"{name}.png" for name in ("original", "damaged", "panel", *methods)]
     for name in [*pictures, "table.csv", "curves.csv", "curves.png"]:
         check_output(folder / name)

@@ -43,6 +43,14 @@ def check_output(path: Path) -> None:
     os.unlink(name)
 
 
+def make_folder(folder: Path) -> None:
+    """Make it, and those that it lies in, unless it is there. Raises :class:`OutputError`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made a folder ({error.strerror}); choose another place") from error
+
+
 def check_targets(targets: Mapping[str, Path], inputs: Mapping[str, Path], *, force: bool) -> None:
     """Refuse, before any work, what would overwrite an input or one output with another, and what exists.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import math
-from html import escape
 
+from jinja2 import Environment
+from markupsafe import Markup
 from torch import Tensor
 
 from doprestore.io.encode import encode
@@ -24,26 +25,38 @@ svg { background: #fafafa; } svg text { font: 11px system-ui, sans-serif; fill: 
 """
 
 
-def report_html(report: RunReport) -> str:
-    """The whole page."""
-    pictures = "".join(
-        f'<figure><figcaption>{escape(name)}</figcaption><img alt="{escape(name)}" src="{_data_url(picture)}"></figure>\n'
-        for name, picture in report.pictures.items()
-    )
-    plots = "".join(
-        f"<figure><figcaption>{escape(curve.name)}</figcaption>{_curve(curve)}</figure>\n" for curve in report.curves
-    )
-    facts = "".join(f"<tr><th>{escape(name)}</th><td>{escape(str(fact))}</td></tr>\n" for name, fact in report.facts.items())
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{escape(report.title)}</title><style>{_STYLE}</style></head><body>
-<h1>{escape(report.title)}</h1>
-{pictures}<h2>Learning curves</h2>
-{plots}<figure><figcaption>corruption found, input - restored</figcaption>{_bars(report.histogram)}</figure>
+_PAGE = """\
+{% macro shown(figures) %}
+{% for name, drawing in figures %}
+<figure><figcaption>{{ name }}</figcaption>{{ drawing }}</figure>
+{% endfor %}
+{% endmacro %}
+<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title><style>{{ style }}</style></head><body>
+<h1>{{ title }}</h1>
+{{ shown(figures) }}
+<h2>Learning curves</h2>
+{{ shown(plots) }}
 <h2>Settings and versions</h2>
 <table>
-{facts}</table>
+{% for name, fact in facts.items() %}
+<tr><th>{{ name }}</th><td>{{ fact }}</td></tr>
+{% endfor %}
+</table>
 </body></html>
 """
+
+
+def report_html(report: RunReport) -> str:
+    """The whole page."""
+    figures = [
+        (name, Markup('<img alt="{}" src="{}">').format(name, _data_url(picture)))
+        for name, picture in report.pictures.items()
+    ]
+    plots = [(curve.name, Markup(_curve(curve))) for curve in report.curves]
+    plots.append(("corruption found, input - restored", Markup(_bars(report.histogram))))
+    page = Environment(autoescape=True, trim_blocks=True).from_string(_PAGE)
+    return page.render(title=report.title, style=_STYLE, figures=figures, plots=plots, facts=report.facts)
 
 
 def _data_url(picture: Tensor) -> str:

@@ -25,7 +25,7 @@ def line_plot(
     log: "x", "y" or "xy", the logarithmic axes. points: a matplotlib marker for each. mark: a labelled vertical
     line at that x. Raises :class:`UsageError` without matplotlib.
     """
-    figure = _figure(7, 4.5)
+    figure = new_figure(7, 4.5)
     axes = figure.add_subplot()
     for name, line in lines.items():
         axes.plot(*zip(*line, strict=True), label=name, marker=points)
@@ -38,14 +38,14 @@ def line_plot(
     axes.grid(alpha=0.3)
     if len(lines) <= _LEGIBLE:
         axes.legend()
-    return _png(figure)
+    return to_png(figure)
 
 
 def heat_map(
     values: np.ndarray, x: Sequence[str], y: Sequence[str], x_label: str, y_label: str, *, title: str = ""
 ) -> bytes:
     """values (y, x), in [0, 1], black to white, with y upwards. Raises :class:`UsageError` without matplotlib."""
-    figure = _figure(5.5, 4.5)
+    figure = new_figure(5.5, 4.5)
     axes = figure.add_subplot()
     shown = axes.imshow(values, cmap="gray", vmin=0, vmax=1, origin="lower", aspect="auto")
     axes.set(xlabel=x_label, ylabel=y_label)
@@ -53,12 +53,12 @@ def heat_map(
     axes.set_yticks(range(len(y)), y)
     axes.set_title(title, fontsize=9)
     figure.colorbar(shown)
-    return _png(figure)
+    return to_png(figure)
 
 
 def picture_grid(rows: Sequence[Sequence[tuple[str, np.ndarray]]], *, title: str = "") -> bytes:
     """Rows of pictures (C, H, W) in [0, 1], each with a caption. Raises :class:`UsageError` without matplotlib."""
-    figure = _figure(1.9 * len(rows[0]), 0.5 + 2.1 * len(rows))
+    figure = new_figure(1.9 * len(rows[0]), 0.5 + 2.1 * len(rows))
     grid = figure.subplots(len(rows), len(rows[0]), squeeze=False)
     for axes_row, row in zip(grid, rows, strict=True):
         for axes, (caption, picture) in zip(axes_row, row, strict=True):
@@ -66,10 +66,11 @@ def picture_grid(rows: Sequence[Sequence[tuple[str, np.ndarray]]], *, title: str
             axes.set_title(caption, fontsize=8)
             axes.set_axis_off()
     figure.suptitle(title, fontsize=9)
-    return _png(figure)
+    return to_png(figure)
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches. Raises :class:`UsageError` without matplotlib."""
     try:
         # The bare figure: pyplot would choose a window system.
         from matplotlib.figure import Figure
@@ -78,7 +79,8 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _png(figure: Figure) -> bytes:
+def to_png(figure: Figure) -> bytes:
+    """The PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
     return buffer.getvalue()

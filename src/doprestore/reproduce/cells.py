@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from doprestore._version import __version__
-from doprestore.errors import InputError, OutputError
-from doprestore.io.files import check_output, write_file
+from doprestore.errors import InputError
+from doprestore.io.files import check_output, make_folder, write_file
 from doprestore.io.images import read_picture, write_picture
 from doprestore.io.tables import read_csv, write_csv
 from doprestore.reproduce import load, sharing
@@ -35,7 +35,7 @@ class CellProgress:
 
 def prepare(names: list[str], folder: Path) -> None:
     """Make the folder of the results, and see that these figures can be written there. Raises :class:`OutputError`."""
-    _make(folder)
+    make_folder(folder)
     for name in names:
         check_output(folder / f"{name}.csv")
         check_output(folder / f"{name}.png")
@@ -51,7 +51,7 @@ def run(name: str, plan: Plan, folder: Path, note: Callable[[CellProgress], None
     figure = load(name)
     runs = figure.runs
     if plan.runs is not None:
-        _make(plan.runs)
+        make_folder(plan.runs)
     table = _Table(folder / f"{name}.csv", runs)
     tables = [table] + [_Table(folder / f"{other}.csv", runs) for other in sharing(name) if other != name]
     cells = figure.cells(plan)
@@ -67,7 +67,7 @@ def run(name: str, plan: Plan, folder: Path, note: Callable[[CellProgress], None
             rows = [{**cell, **{key: float(value) for key, value in numbers.items()}, "seconds": seconds}
                     for numbers in outcome.rows]  # fmt: skip
             if kept is not None and outcome.picture is not None:
-                _make(kept.parent)
+                make_folder(kept.parent)
                 write_picture(kept, outcome.picture.numpy())
         table.put(cell, rows)
         result += rows
@@ -93,13 +93,6 @@ def line(name: str, plan: Plan, verdict: Verdict) -> str:
     figure = load(name)
     answer = "agrees with the paper" if verdict.agrees else f"DISAGREES with the paper ({figure.claim})"
     return f"{name} ({plan.scale}: {figure.scope(plan)}): {verdict.sentence}: {answer}"
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made a folder ({error.strerror}); choose another place") from error
 
 
 class _Table:

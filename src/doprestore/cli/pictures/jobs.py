@@ -7,9 +7,9 @@ import string
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from doprestore.errors import DestinationError, DoprestoreError, InputError, OutputError, UsageError
+from doprestore.errors import DestinationError, DoprestoreError, InputError, UsageError
 from doprestore.io.encode import EXTENSIONS
-from doprestore.io.files import check_targets, refuse_existing, same_file
+from doprestore.io.files import check_targets, make_folder, refuse_existing, same_file
 
 # Files beside the output, and what they are called when there are many pictures.
 SUFFIXES = {"log": ".csv", "outliers": ".png", "panel": ".png", "checkpoint": ".ckpt",
@@ -196,10 +196,7 @@ def make_folders(job: Job) -> None:
     """Create the folders that the outputs of one of many jobs go to."""
     outputs = [job.output] + [path for name in SUFFIXES if (path := getattr(job.files, name)) is not None]
     for folder in {path.parent for path in outputs}:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{folder}: cannot be created ({error.strerror}); choose another place") from error
+        make_folder(folder)
 
 
 def _expand(sources: list[str], destination: Path | None, recursive: bool) -> tuple[list[tuple[Path, Path]], list[Path]]:
