@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from doprestore.baselines.deep_prior import PriorFit
-from doprestore.errors import NumericalError
+from doprestore.drive import Saver, drive
 from doprestore.image.settings import ImageSettings
 from doprestore.image.step import ImageRecovery
 from doprestore.io.checkpoint import fingerprint, load_checkpoint, save_checkpoint
@@ -29,56 +29,74 @@ COLUMNS = ("step", "loss", "psnr", "best", "composed", "share", "seconds")
 
 
 class LongRun:
-    """DOP, or (``loss`` "l1" or "l2") the deep image prior alone, on a picture whose undamaged form is known.
+    """DOP, or (``loss`` "l1" or "l2") the deep image prior alone, on a picture whose undamaged form is known: a job for
+    :func:`doprestore.drive.drive`, each of whose reports adds a point to the curve.
 
     damaged, clean: (C, H, W) in [0, 1]. The clean one is for the curve and for the oracle's choice alone.
     """
 
+    remedy = "use --preset fast"
+
     def __init__(self, damaged: Tensor, clean: Tensor, settings: ImageSettings, loss: str | None = None):
-        self.settings, self.is_dop = settings, loss is None
+        self.steps, self.is_dop = settings.steps, loss is None
         self.fit = ImageRecovery(damaged, settings) if loss is None else PriorFit(damaged, settings, loss)
         self.damaged, self.clean = damaged.to(self.fit.device), clean.to(self.fit.device)
         self.points: list[list[float]] = []
-        self.seconds = 0.0
+        self.cpu_seconds = 0.0
         self._least = torch.full((), math.inf, device=self.fit.device)  # mean squared error, over all steps
         self._best = torch.zeros_like(self.clean)
 
+    @property
+    def step_number(self) -> int:
+        return self.fit.step_number
+
+    @property
+    def done(self) -> bool:
+        return self.step_number == self.steps
+
+    @property
+    def loss(self) -> Tensor:
+        return self.fit.loss
+
     def step(self) -> None:
-        """One step, and a point of the curve where one is due. Elsewhere it does not wait for the device."""
+        """One step, and a look at its picture. It does not wait for the device."""
         start = time.process_time()
         self.fit.step()
         output = self.fit.network_output()
         error = (output - self.clean).square().mean()
         self._best.copy_(torch.where(error < self._least, output, self._best))
         self._least.copy_(torch.minimum(error, self._least))
-        step = self.fit.step_number
-        if step == self.settings.steps or step % max(1, self.settings.steps // POINTS) == 0:
-            self.points.append([step, *self._point(output), self.seconds + time.process_time() - start])
-        self.seconds += time.process_time() - start
+        self.cpu_seconds += time.process_time() - start
 
-    def _point(self, output: Tensor) -> tuple[float, ...]:
-        loss = self.fit.loss.item()
-        if not math.isfinite(loss):
-            raise NumericalError(f"the loss became {loss} by step {self.fit.step_number}; use --preset fast")
+    def report(self) -> dict[str, float]:
+        """Add a point to the curve."""
+        output = self.fit.network_output()
+        quality, best = psnr(output, self.clean), -10 * math.log10(self._least.item())
         composed = share = math.nan
         if self.is_dop:
             found = self.fit.found_outliers()
             composed = psnr(torch.where(found, output, self.damaged), self.clean)
             share = found.float().mean().item()
-        return loss, psnr(output, self.clean), -10 * math.log10(self._least.item()), composed, share
+        self.points.append([self.step_number, self.loss.item(), quality, best, composed, share, self.cpu_seconds])
+        return {"psnr": quality}
 
     def picture(self) -> Tensor:
         """The answer, (C, H, W): the last output of DOP, that of the best step (an oracle's choice) of the others."""
         return (self.fit.network_output() if self.is_dop else self._best).cpu().clamp(0, 1)
 
-    def state_dict(self) -> dict[str, object]:
-        return {"fit": self.fit.state_dict(), "points": self.points, "seconds": self.seconds, "least": self._least,
-                "best": self._best}  # fmt: skip
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "fit": self.fit.state_dict(),
+            "points": self.points,
+            "cpu_seconds": self.cpu_seconds,
+            "least": self._least,
+            "best": self._best,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken, bit for bit the same on the same processor."""
         self.fit.load_state_dict(state["fit"])
-        self.points, self.seconds = list(state["points"]), float(state["seconds"])
+        self.points, self.cpu_seconds = list(state["points"]), float(state["cpu_seconds"])
         self._least.copy_(state["least"])
         self._best.copy_(state["best"])
 
@@ -88,22 +106,19 @@ def finish(run: LongRun, path: Path, cell: Mapping[str, object], note: Note) -> 
 
     cell: the settings that the state belongs to. Raises :class:`InputError` for a state of others.
     """
-    state, curve = path.with_name(f"{path.name}.pt"), path.with_name(f"{path.name}.csv")
-    identity: dict[str, Any] = {
-        "kind": "reproduce",
-        "data": fingerprint(run.damaged.cpu().numpy(), run.clean.cpu().numpy()),
-        "settings": dict(cell),
-    }
-    if state.exists():
-        run.load_state_dict(load_checkpoint(state, **identity))
-    saved = time.monotonic()
-    while run.fit.step_number < run.settings.steps:
-        known = len(run.points)
-        run.step()
-        if len(run.points) > known:
-            note(run.fit.step_number, run.settings.steps)
-        is_last = run.fit.step_number == run.settings.steps
-        if is_last or time.monotonic() - saved >= SAVE_EVERY:
-            save_checkpoint(state, run.state_dict(), **identity)
-            write_csv(curve, COLUMNS, [[f"{value:.6g}" for value in point] for point in run.points])
-            saved = time.monotonic()
+    kept, curve = path.with_name(f"{path.name}.pt"), path.with_name(f"{path.name}.csv")
+    data = fingerprint(run.damaged.cpu().numpy(), run.clean.cpu().numpy())
+
+    def write(state: dict[str, Any]) -> None:
+        save_checkpoint(kept, state, kind="reproduce", data=data, settings=dict(cell))
+        write_csv(curve, COLUMNS, [[f"{value:.6g}" for value in point] for point in run.points])
+
+    resume = load_checkpoint(kept, kind="reproduce", data=data, settings=dict(cell)) if kept.exists() else None
+    save = Saver(write, SAVE_EVERY)
+    drive(
+        run,
+        callback=lambda progress: note(progress.step, progress.steps),
+        save=lambda state: save.write(state) if run.done else save(state),
+        resume=resume,
+        report_every=max(1, run.steps // POINTS),
+    )
