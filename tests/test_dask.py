@@ -59,12 +59,12 @@ def test_one_picture_needs_no_cluster(run_cli, scans):
 
 
 def test_an_interrupt_cancels_what_is_left(scans, address, capsys):
-    jobs = plan_many(["scans"], scans / "out", Files(), Choices(), recursive=True, shard=(1, 1)).jobs
+    plan = plan_many(["scans"], scans / "out", Files(), Choices(), recursive=True, shard=(1, 1))
     with Interrupt() as interrupt:
         os.kill(os.getpid(), signal.SIGTERM)
         # Few steps: what a worker has begun, it goes on with.
         settings = image_settings(steps=2, width=4, device="cpu")
-        report = restore_on_cluster(jobs, settings, Choices(), interrupt, address)
+        report = restore_on_cluster(plan, settings, Choices(), interrupt, address)
     assert report.exit_code == 0 and capsys.readouterr().out.startswith("3 not begun in")
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from doprestore.baselines import METHODS
 from doprestore.baselines.score import OURS, Score, score
+from doprestore.cli.screen import Meter
 from doprestore.damage.make import corrupt
 from doprestore.drive import Progress
 from doprestore.errors import InputError, UsageError
@@ -66,11 +65,10 @@ def compare_file(
 def _run(name: str, damaged: Tensor, original: Tensor, settings: ImageSettings) -> Score:
     fits = name == OURS or METHODS[name].fits
     total = settings.steps if fits else None
-    with tqdm(total=total, desc=name, unit="step", disable=not (fits and sys.stderr.isatty())) as bar:
+    with Meter(name, total, "step", quiet=not fits) as meter:
 
         def show(progress: Progress) -> None:
-            bar.set_postfix({"PSNR": f"{progress.psnr:.2f} dB"}, refresh=False)
-            bar.update(progress.step - bar.n)
+            meter.show(progress.step, progress.steps, PSNR=f"{progress.psnr:.2f} dB")
 
         return score(name, damaged, original, settings, show)
 

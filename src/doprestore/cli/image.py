@@ -127,6 +127,13 @@ def _shown(value: object) -> str:
 )
 @click.option("--checkpoint-every", type=Duration(), default="60s", show_default=True, help="Seconds, or like 90s, 10m, 1h.")
 @click.option("--resume", is_flag=True, help="Go on from --checkpoint; without one yet, start.")
+@click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors.")
+@click.option(
+    "--verbose",
+    "-v",
+    is_flag=True,
+    help="Say what each picture is and what is left alone; more lines where stderr is a log.",
+)
 @click.option("--recursive", "-r", is_flag=True, help="Restore the pictures in folders, and in theirs.")
 @click.option("--force", is_flag=True, help="Replace files that exist; never the input.")
 @click.option("--skip-existing", is_flag=True, help="Leave pictures alone whose output exists.")
@@ -192,33 +199,34 @@ def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recurs
             plan = plan_in_place(sources, files, choices, recursive=recursive, shard=shard)
         else:
             plan = plan_many(sources, Path(destination), files, choices, recursive=recursive, shard=shard)
-        jobs = plan.jobs
 
         with Interrupt() as interrupt:
             if dask is not None:
                 from doprestore.cli.pictures.cluster import restore_on_cluster
 
-                report = restore_on_cluster(jobs, settings, choices, interrupt, dask)
+                report = restore_on_cluster(plan, settings, choices, interrupt, dask)
             elif choices.jobs > 1:
                 from doprestore.cli.pictures.processes import restore_at_once
 
-                report = restore_at_once(jobs, settings, choices, interrupt)
+                report = restore_at_once(plan, settings, choices, interrupt)
             else:
                 from doprestore.cli.pictures.batch import restore_many  # imports torch
 
-                report = restore_many(jobs, settings, choices, interrupt)
+                report = restore_many(plan, settings, choices, interrupt)
         return interrupt.exit_code if interrupt.received() else report.exit_code
     for flag, given in (("--dask", dask is not None), ("--shard", shard != (1, 1)), ("--jobs", choices.jobs > 1)):
         if given:
             raise click.UsageError(f"{flag} is for several pictures; name a folder as OUTPUT")
     job = plan_one(Path(sources[0]), Path(destination), files, choices)
     if choices.skip_existing and job.is_done():
-        click.echo(one_line(f"{job.output}: exists, skipped"))
+        if not choices.quiet:
+            click.echo(one_line(f"{job.output}: exists, skipped"))
         return 0
 
     from doprestore.cli.pictures.one import restore_file  # imports torch
 
     with Interrupt() as interrupt:
         line = restore_file(job, settings, choices, interrupt)
-        click.echo(one_line(line), err=destination == "-")
+        if not choices.quiet:
+            click.echo(one_line(line), err=destination == "-")
     return interrupt.exit_code if interrupt.received() else 0

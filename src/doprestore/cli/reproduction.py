@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
-from tqdm import tqdm
 
+from doprestore.cli.screen import Meter
 from doprestore.errors import UsageError
 from doprestore.machine import choose_device
 from doprestore.reproduce import FIGURES, load
@@ -31,8 +30,8 @@ def reproduce(names: list[str], folder: Path, scale: str, data: Path | None, pre
     prepare(names, folder)
     agree = []
     for name in names:
-        with tqdm(desc=name, unit="cell", disable=not sys.stderr.isatty()) as bar:
-            rows = run(name, plan, folder, lambda progress, bar=bar: _show(bar, progress))
+        with Meter(name, None, "cell") as meter:
+            rows = run(name, plan, folder, lambda progress, meter=meter: _show(meter, progress))
         verdict = load(name).verdict(rows)
         agree.append(verdict.agrees)
         click.echo(line(name, plan, verdict))
@@ -45,8 +44,6 @@ def reproduce(names: list[str], folder: Path, scale: str, data: Path | None, pre
     return 0 if all(agree) else 1
 
 
-def _show(bar: tqdm, progress: CellProgress) -> None:
-    bar.total = progress.cells
-    if progress.steps:
-        bar.set_postfix_str(f"step {progress.step} of {progress.steps}", refresh=False)
-    bar.update(progress.cell - bar.n)
+def _show(meter: Meter, progress: CellProgress) -> None:
+    within = {"step": f"{progress.step} of {progress.steps}"} if progress.steps else {}
+    meter.show(progress.cell, progress.cells, **within)

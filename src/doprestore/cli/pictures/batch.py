@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import time
 import traceback
 from collections import Counter
-from typing import TextIO
 
-from tqdm import tqdm
-
-from doprestore.cli import one_line
 from doprestore.cli.interrupt import Interrupt
-from doprestore.cli.pictures.jobs import Choices, Job, make_folders
+from doprestore.cli.pictures.jobs import Choices, Job, Plan, make_folders
 from doprestore.cli.pictures.one import restore_file
+from doprestore.cli.screen import MINUTE, Meter, duration, say
 from doprestore.errors import DoprestoreError
 from doprestore.image.settings import ImageSettings
 from doprestore.io.encode import EXTENSIONS
@@ -23,57 +19,67 @@ from doprestore.machine import choose_device
 class Report:
     """Says what became of each picture, counts, and owns the exit code."""
 
-    def __init__(self) -> None:
+    def __init__(self, plan: Plan, choices: Choices) -> None:
         self.counts: Counter[str] = Counter()
+        self._plan = plan
+        self._quiet = choices.quiet
         self._start = time.perf_counter()
+        for path in plan.others if choices.verbose else ():
+            say(f"doprestore: {path}: no picture, left alone", error=True)
+
+    def meter(self) -> Meter:
+        """The pictures that are done, of all."""
+        return Meter("all", len(self._plan.jobs), "picture", quiet=self._quiet)
 
     def count(self, job: Job, what: str, text: str) -> None:
         """``what`` became of ``job``, and what :func:`attempt` has to say about it."""
-        if what == "restored":
-            self._print(text)
-        elif what == "interrupted":
-            self._print(f"{job.output}: interrupted, not written")
-        elif what == "skipped":
-            self._print(f"{job.output}: exists, skipped")
-        else:
+        if what == "failed":
             line = text if str(job.source) in text else f"{job.source}: {text}"
-            self._print(f"doprestore: error: {' '.join(line.split())}", sys.stderr)
+            say(f"doprestore: error: {' '.join(line.split())}", error=True)
+        elif not self._quiet:
+            told = {"interrupted": f"{job.output}: interrupted, not written", "skipped": f"{job.output}: exists, skipped"}
+            say(told.get(what, text))
         self.counts[what] += 1
 
-    def total(self, left: int = 0) -> str:
-        """Everything in one line; ``left`` pictures were not begun."""
-        if not self.counts and not left:
+    def close(self) -> None:
+        """Say everything in one line."""
+        if not self._quiet:
+            say(self.total())
+
+    def total(self) -> str:
+        """Everything in one line: what became of the pictures, and what else lies in the folders."""
+        if not self._plan.jobs:
             return f"nothing to do: no pictures there ({' '.join(EXTENSIONS)})"
         kinds = ("restored", "skipped", "failed", "interrupted")
         parts = [f"{self.counts[what]} {what}" for what in kinds if self.counts[what]]
-        if left:
+        if left := len(self._plan.jobs) - self.counts.total():
             parts.append(f"{left} not begun")
-        return f"{', '.join(parts)} in {time.perf_counter() - self._start:.1f} s"
+        seconds = time.perf_counter() - self._start
+        took = f"{seconds:.1f} s" if seconds < MINUTE else duration(seconds)
+        count = len(self._plan.others)
+        others = f"; {count} other {'file' if count == 1 else 'files'} left alone" if count else ""
+        return f"{', '.join(parts)} in {took}{others}"
 
     @property
     def exit_code(self) -> int:
         """1 when a picture failed."""
         return 1 if self.counts["failed"] else 0
 
-    def _print(self, line: str, stream: TextIO | None = None) -> None:
-        stream = stream or sys.stdout
-        tqdm.write(one_line(line), file=stream)  # above the bars
-        stream.flush()
 
-
-def restore_many(jobs: list[Job], settings: ImageSettings, choices: Choices, interrupt: Interrupt) -> Report:
-    """Restore each of ``jobs`` and print a line for each and one in all; an interrupt ends the list.
+def restore_many(plan: Plan, settings: ImageSettings, choices: Choices, interrupt: Interrupt) -> Report:
+    """Restore the pictures of ``plan`` and print a line for each and one in all; an interrupt ends the list.
 
     Raises :class:`UsageError` when the device of ``settings`` is not there.
     """
     choose_device(settings.device)  # once, and not as the failure of each picture
-    report = Report()
-    with tqdm(jobs, desc="pictures", unit="picture", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
-        for job in bar:
+    report = Report(plan, choices)
+    with report.meter() as meter:
+        for number, job in enumerate(plan.jobs, 1):
             report.count(job, *attempt(job, settings, choices, interrupt))
+            meter.show(number)
             if interrupt.received():
                 break
-    tqdm.write(report.total(left=len(jobs) - report.counts.total()), file=sys.stdout)
+    report.close()
     return report
 
 

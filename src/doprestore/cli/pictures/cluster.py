@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import threading
 from dataclasses import fields, replace
 from pathlib import Path
 
-from tqdm import tqdm
-
 from doprestore.cli.interrupt import Interrupt
-from doprestore.cli.pictures.jobs import Choices, Files, Job, make_folders
+from doprestore.cli.pictures.jobs import Choices, Files, Job, Plan, make_folders
 from doprestore.errors import DoprestoreError, InputError, UsageError
 from doprestore.image.settings import ImageSettings
 
@@ -23,7 +20,7 @@ RETRIES = 2  # of a task whose worker died or raised what is no fault of the pic
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def restore_on_cluster(jobs: list[Job], settings: ImageSettings, choices: Choices, interrupt: Interrupt, address: str):
+def restore_on_cluster(plan: Plan, settings: ImageSettings, choices: Choices, interrupt: Interrupt, address: str):
     """As :func:`restore_many`, on the Dask cluster whose scheduler listens at ``address``. An interrupt cancels what
     is left.
 
@@ -40,10 +37,10 @@ def restore_on_cluster(jobs: list[Job], settings: ImageSettings, choices: Choice
         client = Client(address, timeout=10)
     except (OSError, ValueError) as error:
         raise InputError(f"--dask {address}: no scheduler answers there; start one with: dask scheduler") from error
-    report = Report()
-    with client, tqdm(total=len(jobs), desc="pictures", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
+    report = Report(plan, choices)
+    with client, report.meter() as meter:
         pending = {}
-        for job in jobs:
+        for job in plan.jobs:
             if job.error is not None:
                 report.count(job, "failed", str(job.error))
             elif choices.skip_existing and job.is_done():
@@ -51,7 +48,7 @@ def restore_on_cluster(jobs: list[Job], settings: ImageSettings, choices: Choice
             else:
                 future = client.submit(restore_task, _absolute(job), settings, choices, retries=RETRIES, pure=False)
                 pending[future] = job
-        bar.update(len(jobs) - len(pending))
+        meter.show(report.counts.total())
         while pending and not interrupt.received():
             try:
                 done = wait(list(pending), timeout=0.5, return_when="FIRST_COMPLETED").done
@@ -59,9 +56,9 @@ def restore_on_cluster(jobs: list[Job], settings: ImageSettings, choices: Choice
                 continue
             for future in done:
                 _count(report, pending.pop(future), future)
-                bar.update()
+                meter.show(report.counts.total())
         client.cancel(list(pending))
-    tqdm.write(report.total(left=len(pending)), file=sys.stdout)
+    report.close()
     return report
 
 

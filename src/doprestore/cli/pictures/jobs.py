@@ -51,6 +51,8 @@ class Choices:
     resume: bool = False
     tile: str | int = "auto"  # or "none", or the side
     jobs: int = 1  # pictures at once
+    quiet: bool = False
+    verbose: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import sys
+import contextlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from doprestore.cli import one_line
 from doprestore.cli.interrupt import Interrupt
 from doprestore.cli.pictures.facts import describe, write_json, write_report
 from doprestore.cli.pictures.jobs import Choices, Job
 from doprestore.cli.pictures.session import Inputs, Run
+from doprestore.cli.screen import say
 from doprestore.errors import InputError, UsageError
 from doprestore.image.recovery import ImageResult
 from doprestore.image.settings import ImageSettings
 from doprestore.io.checkpoint import fingerprint
+from doprestore.io.encode import EXTENSIONS, LOSSY
 from doprestore.io.files import back_up, check_output
 from doprestore.io.images import Picture, check_format, copy_picture, read_picture, write_picture
 from doprestore.machine import choose_device
@@ -43,7 +44,10 @@ def restore_file(
     encoding = _encoding(choices, output, lenient=nested)
     choose_device(settings.device)
     picture = read_picture(job.source, page=choices.page, levels=choices.levels, gaps=True)
-    _advise_range(job.source, picture)
+    if not choices.quiet:
+        _advise_range(job.source, picture)
+    if choices.verbose:
+        _tell(job, picture, settings)
     if files.report is not None and files.report.suffix.lower() not in (".html", ".htm", ".png"):
         raise UsageError(f"--report {files.report}: must end in .html or .png")
     if files.report is not None and files.report.suffix.lower() == ".png":
@@ -66,6 +70,9 @@ def restore_file(
     run = Run(inputs, settings, choices, files, interrupt, nested)
     result = run.recover()
     if result.interrupted and nested:
+        if files.log is not None and files.checkpoint is None:  # nothing goes on with it, and it would be in the way
+            with contextlib.suppress(OSError):
+                os.unlink(files.log)
         return None
     copied = _is_whole(result, choices) and _left_alone(job, picture)
     if not copied:
@@ -105,10 +112,10 @@ def _left_alone(job: Job, picture: Picture) -> bool:
 def _encoding(choices: Choices, output: Path, lenient: bool) -> dict[str, object]:
     """The options of :func:`write_picture`. ``lenient``: in a mixed folder they concern the formats that have them."""
     quality, subsampling = choices.quality, choices.subsampling
-    suffix = output.suffix.lower()
-    if lenient and suffix not in (".jpg", ".jpeg"):
+    kind = EXTENSIONS.get(output.suffix.lower())
+    if lenient and kind not in LOSSY:
         subsampling = None
-        quality = quality if suffix == ".webp" else None
+        quality = quality if kind == "WEBP" else None
     return {"quality": quality, "subsampling": subsampling}
 
 
@@ -122,7 +129,15 @@ def _advise_range(source: Path, picture: Picture) -> None:
     first, last = (float(value) for value in np.percentile(some, (5, 95))) if some.size else (0.0, 0.0)
     if 0 < last - first < FILLED * (high - low):
         told = f"90% of the samples lie between {first:g} and {last:g}, of {low:g} to {high:g}"
-        tqdm.write(one_line(f"doprestore: {source}: {told}; see --range"), file=sys.stderr)
+        say(f"doprestore: {source}: {told}; see --range", error=True)
+
+
+def _tell(job: Job, picture: Picture, settings: ImageSettings) -> None:
+    """What is to be done, for --verbose."""
+    low, high = picture.value_range
+    device = choose_device(settings.device)
+    say(f"doprestore: {job.source}: {picture.kind}, {_size(picture.samples.shape)}, {picture.depth}, black at {low:g} and "
+        f"white at {high:g}; to {job.output}, on {device} with {torch.get_num_threads()} threads", error=True)  # fmt: skip
 
 
 def _read_clean(path: Path, like: Picture) -> torch.Tensor:

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-import sys
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 
-from tqdm import tqdm
 
 from doprestore import machine
 from doprestore.cli.interrupt import Interrupt
 from doprestore.cli.pictures.batch import Report, attempt
-from doprestore.cli.pictures.jobs import Choices, Job
+from doprestore.cli.pictures.jobs import Choices, Job, Plan
 from doprestore.image.settings import ImageSettings
 
 # Not fork: CUDA does not survive it, nor do PyTorch's threads.
@@ -69,13 +67,13 @@ def work(pipe: Connection, stop, settings: ImageSettings, choices: Choices, thre
         pass
 
 
-def restore_at_once(jobs: list[Job], settings: ImageSettings, choices: Choices, interrupt: Interrupt) -> Report:
+def restore_at_once(plan: Plan, settings: ImageSettings, choices: Choices, interrupt: Interrupt) -> Report:
     """As :func:`restore_many`, ``choices.jobs`` pictures at a time; on a CPU they share its threads out."""
     machine.choose_device(settings.device)
-    report = Report()
+    report = Report(plan, choices)
     stop = _PROCESSES.Event()
     threads = max(1, machine.threads() // choices.jobs)
-    waiting, busy, idle = list(reversed(jobs)), {}, []
+    waiting, busy, idle = list(reversed(plan.jobs)), {}, []
 
     def start(job: Job) -> None:
         worker = idle.pop() if idle else Worker(stop, settings, choices, threads)
@@ -83,7 +81,7 @@ def restore_at_once(jobs: list[Job], settings: ImageSettings, choices: Choices, 
         busy[worker.pipe] = worker
 
     try:
-        with tqdm(total=len(jobs), desc="pictures", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
+        with report.meter() as meter:
             while busy or (waiting and not stop.is_set()):
                 if interrupt.received():
                     stop.set()
@@ -94,14 +92,14 @@ def restore_at_once(jobs: list[Job], settings: ImageSettings, choices: Choices, 
                     report.count(worker.job, *worker.outcome())
                     if worker.process.is_alive():
                         idle.append(worker)
-                    bar.update()
+                    meter.show(report.counts.total())
     finally:
         for worker in busy.values():  # after a second Ctrl-C
             worker.process.kill()
         for worker in [*idle, *busy.values()]:
             worker.pipe.close()
             worker.process.join()
-    tqdm.write(report.total(left=len(waiting)), file=sys.stdout)
+    report.close()
     return report
 
 

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import traceback
 from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from doprestore.cli.checkpoints import Keeper
 from doprestore.cli.interrupt import Interrupt
 from doprestore.cli.pictures.jobs import Choices, Files
+from doprestore.cli.screen import Meter, say
 from doprestore.drive import Progress
 from doprestore.errors import DoprestoreError
 from doprestore.image.grid import MIN_TILE, Grid, largest_tile, tiles_at_a_time, usual_tile
@@ -91,17 +90,14 @@ class Run:
 
     def _attempt(self) -> ImageResult:
         steps = self.settings.steps
-        hidden = not sys.stderr.isatty() or self._choices.jobs > 1  # the bars of several processes overwrite each other
-        bar = tqdm(total=steps, desc=self.inputs.name, unit="step", disable=hidden,
-                   dynamic_ncols=True, position=1 if self._nested else 0, leave=not self._nested)  # fmt: skip
+        hidden = self._choices.quiet or self._choices.jobs > 1  # the bars of several processes overwrite each other
+        bar = Meter(self.inputs.name, steps, "step", quiet=hidden, verbose=self._choices.verbose, nested=self._nested)
 
         def show(progress: Progress) -> None:
             shown = {"loss": f"{progress.loss:.2e}", "outliers": f"{progress.outlier_share:.1%}"}
             if progress.psnr is not None:
                 shown["PSNR"] = f"{progress.psnr:.2f} dB"
-            bar.total = progress.steps
-            bar.set_postfix(shown, refresh=False)
-            bar.update(progress.step - bar.n)
+            bar.show(progress.step, progress.steps, **shown)
             self.rows.append({name: getattr(progress, name) for name in COLUMNS})
             if self._writer is not None:
                 self._writer.write(self.rows[-1])
@@ -179,4 +175,5 @@ class Run:
         self._keeper = self._make_keeper(resume=False)
 
     def _tell(self, text: str) -> None:
-        tqdm.write(f"doprestore: {self.inputs.name}: {text}", file=sys.stderr)
+        if not self._choices.quiet:
+            say(f"doprestore: {self.inputs.name}: {text}", error=True)

@@ -1,0 +1,88 @@
+"""What is shown while the work goes on: a bar where stderr is a terminal, now and then a line where it is a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+from tqdm import tqdm
+
+from doprestore.cli import one_line
+
+MINUTE = 60.0  # seconds after which a log gets a line in any case
+TENTH = 0.1  # of the work, after which it gets one, too,
+LEAST = 10.0  # but none within so many seconds of the last, so that a short run leaves none
+OFTEN = 10.0  # seconds between two lines with --verbose
+
+
+def say(text: str, *, error: bool = False) -> None:
+    """A line on stdout, or on stderr, above the bars."""
+    stream = sys.stderr if error else sys.stdout
+    tqdm.write(one_line(text), file=stream)
+    stream.flush()
+
+
+def duration(seconds: float) -> str:
+    """A time for people: "12 s", "3 min 20 s", "5 h 10 min", "2 d 3 h"."""
+    whole = max(0, round(seconds))
+    for size, name, part, small in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            rest = whole % size // part
+            return f"{whole // size} {name}" + (f" {rest} {small}" if rest else "")
+    return f"{whole} s"
+
+
+class Meter:
+    """How far ``label`` has come, ``total`` of ``unit`` being all of it; a context in which :meth:`show` is called.
+
+    quiet: shows nothing. verbose: more lines in a log. nested: within another one, whose bar lies above.
+    """
+
+    def __init__(
+        self, label: str, total: int | None, unit: str, *, quiet: bool = False, verbose: bool = False, nested: bool = False
+    ):
+        self._label, self._total, self._unit = label, total, unit
+        self._bar = None
+        self._lines = not quiet and not sys.stderr.isatty()
+        self._every = OFTEN if verbose else MINUTE
+        self._begun = self._told = time.monotonic()
+        self._first: int | None = None  # what was done before, by an earlier run
+        self._told_share = 0.0
+        if not quiet and sys.stderr.isatty():
+            self._bar = tqdm(
+                total=total, desc=one_line(label), unit=unit, dynamic_ncols=True, position=int(nested), leave=not nested
+            )
+
+    def __enter__(self) -> Meter:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def show(self, done: int, total: int | None = None, **shown: str) -> None:
+        """``done`` of ``total`` is done; ``shown`` are further values by name."""
+        self._total = self._total if total is None else total
+        if self._bar is not None:
+            self._bar.total = self._total
+            self._bar.set_postfix({name.replace("_", " "): value for name, value in shown.items()}, refresh=False)
+            self._bar.update(done - self._bar.n)
+        elif self._lines:
+            self._write(done, shown)
+
+    def _write(self, done: int, shown: dict[str, str]) -> None:
+        now = time.monotonic()
+        if self._first is None:
+            self._first, self._begun = done, now
+        share = done / self._total if self._total else 0.0
+        waited = now - self._told
+        due = waited >= self._every or (waited >= LEAST and share - self._told_share >= TENTH)
+        if not due or (self._total and done >= self._total):  # that it is done is said elsewhere
+            return
+        told = f"{done} of {self._total} {self._unit}s ({share:.0%})" if self._total else f"{done} {self._unit}s"
+        if done > self._first and self._total:
+            told += f", {duration((now - self._begun) / (done - self._first) * (self._total - done))} left"
+        told += "".join(f", {name.replace('_', ' ')} {value}" for name, value in shown.items())
+        say(f"doprestore: {self._label}: {told}", error=True)
+        self._told, self._told_share = now, share
