@@ -1,15 +1,20 @@
 """The command line as a whole: start-up, usage errors, exit codes."""
 
+import platform
 import subprocess
 import sys
 
-import pytest
+import torch
 
 from doprestore import __version__
 
 
-def test_version(run_cli):
-    assert run_cli("--version") == (0, f"doprestore, version {__version__}\n", "")
+def test_version_says_where_it_would_run(run_cli):
+    code, stdout, stderr = run_cli("--version")
+    assert (code, stderr, stdout.count("\n")) == (0, "", 1)
+    assert stdout.startswith(f"doprestore {__version__}, Python {platform.python_version()}, torch {torch.__version__}, ")
+    assert stdout.endswith(f" {torch.get_num_threads()} threads\n")
+    assert ("cuda" in stdout) == torch.cuda.is_available()
 
 
 def test_unknown_command_is_a_usage_error_on_one_line(run_cli):
@@ -24,7 +29,6 @@ def test_no_command_shows_the_help(run_cli):
     assert (code, stdout) == (2, "") and stderr == run_cli("--help").stdout
 
 
-@pytest.mark.parametrize("args", [["--help"], ["--version"]])
-def test_start_up_imports_no_torch(args):
-    code = f"import sys; from doprestore.cli import run; run({args}); sys.exit('torch' in sys.modules)"
+def test_start_up_imports_no_torch():
+    code = "import sys; from doprestore.cli import run; run(['--help']); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0

@@ -16,7 +16,7 @@ from PIL import Image
 
 import doprestore.cli.pictures.session as running
 from doprestore.io.images import read_picture
-from doprestore.report.content import outlier_map
+from doprestore.report.content import LABEL, outlier_map
 
 QUICK = ("--steps", 2, "--width", 4, "--device", "cpu")
 
@@ -34,7 +34,7 @@ def test_one_line_on_stdout_and_quiet_stderr(run_cli, photo):
     out = photo.with_name("out.png")
     code, stdout, stderr = run_cli("image", photo, out, *QUICK)
     assert code == 0
-    assert stdout.startswith(f"{out}: 30x20 colour, 2 steps, ") and stdout.count("\n") == 1
+    assert stdout.startswith(f"{out}: 30x20 colour, 2 steps (too few to restore anything), ") and stdout.count("\n") == 1
     assert stderr == ""  # no bar: it is not a terminal
     assert read_picture(out).samples.shape == (3, 20, 30)
 
@@ -76,10 +76,12 @@ def test_outlier_map_and_panel(run_cli, photo, monkeypatch, extra, columns):
     assert abs(read_picture("map.png").samples - shown).max() <= 0.51
     gap = 4
     panel = read_picture("panel.png").samples
-    assert panel.shape == (3, 20 + 2 * gap, columns * (30 + gap) + gap)
-    assert np.array_equal(panel[:, gap:-gap, gap : gap + 30], read_picture("photo.png").samples)
+    assert panel.shape == (3, LABEL + 20 + gap, columns * (30 + gap) + gap)
+    assert np.array_equal(panel[:, LABEL:-gap, gap : gap + 30], read_picture("photo.png").samples)
     shown = gap + (30 + gap)
-    assert np.array_equal(panel[:, gap:-gap, shown : shown + 30], read_picture("out.png").samples)
+    assert np.array_equal(panel[:, LABEL:-gap, shown : shown + 30], read_picture("out.png").samples)
+    for column in range(columns):  # its name stands above each
+        assert panel[:, :LABEL, column * (30 + gap) + gap :][:, :, :30].min() < 128
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 70), (33, 2), (64, 64)])
@@ -138,3 +140,27 @@ def test_help_imports_no_torch(command):
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 0
     assert f"doprestore {command} " in result.stdout  # the example
+
+
+def test_json_on_standard_output_is_nothing_else(run_cli, photo):
+    code, stdout, stderr = run_cli("image", photo, photo.with_name("out.png"), *QUICK, "--json", "-")
+    assert code == 0 and json.loads(stdout)["steps"] == 2
+    assert "2 steps" in stderr and stderr.count("\n") == 1
+    assert json.loads(stdout)["command"].startswith("doprestore image ") and "--json -" in json.loads(stdout)["command"]
+    for args in ((photo, "-"), (photo, f"{photo.parent}/folder/")):
+        code, stdout, stderr = run_cli("image", *args, *QUICK, "--json", "-")
+        assert (code, stdout) == (2, "") and "--json -" in stderr
+
+
+def test_one_step_is_singular_and_too_few_are_told(run_cli, photo):
+    quick = ("--width", 4, "--device", "cpu")
+    assert (
+        "colour, 1 step (too few to restore anything), "
+        in run_cli("image", photo, photo.with_name("1.png"), *quick, "--steps", 1).stdout
+    )
+    assert "colour, 80 steps, " in run_cli("image", photo, photo.with_name("2.png"), *quick, "--steps", 80).stdout
+
+
+def test_checkpoint_every_needs_a_checkpoint(run_cli, photo):
+    code, stdout, stderr = run_cli("image", photo, photo.with_name("out.png"), *QUICK, "--checkpoint-every", "5s")
+    assert (code, stdout) == (2, "") and "--checkpoint FILE" in stderr and stderr.count("\n") == 1

@@ -31,7 +31,7 @@ def test_the_same_as_one_after_the_other(run_cli, scans, one_thread):
     two = run_cli("image", "scans", "two", "-r", *QUICK, "--jobs", 2, "--json", "facts")
     assert one.code == two.code == 1
     assert two.stdout.splitlines()[-1].startswith("3 restored, 1 failed in ") and two.stdout.count("\n") == 4
-    assert "scans/bad.png: is not a" in two.stderr and two.stderr.count("\n") == 1
+    assert "scans/bad.png: is not a" in two.stderr and two.stderr.count(": error: ") == 1
     for seed in range(3):
         assert (scans / "one" / f"{seed}.png").read_bytes() == (scans / "two" / f"{seed}.png").read_bytes()
         assert (scans / "facts" / f"{seed}.png.json").exists()
@@ -56,7 +56,7 @@ def test_a_worker_that_dies_fails_its_picture_alone(run_cli, scans, monkeypatch)
     monkeypatch.setattr(pool, "work", _die_of_0)
     code, stdout, stderr = run_cli("image", "scans", "out", "-r", *QUICK, "--jobs", 2)
     assert code == 1 and "2 restored, 1 failed in" in stdout
-    assert "scans/0.png: its process died with signal 9" in stderr and stderr.count("\n") == 1
+    assert "scans/0.png: its process died with signal 9" in stderr and stderr.count(": error: ") == 1
 
 
 @pytest.mark.parametrize("module", [("-m", "doprestore"), ("-c", "from doprestore.cli import main; main()")])

@@ -35,7 +35,7 @@ def test_a_log_gets_a_line_every_minute_or_tenth_with_the_time_left(clock, capsy
     assert lines[0] == "doprestore: a.png: 20 of 1000 steps (2%), 49 min left, loss 0.1"
     with Meter("a.png", 1000, "step") as meter:
         for step in range(1, 1001):
-            clock[0] += 0.3  # 5 minutes: a tenth comes first
+            clock[0] += 0.4  # 7 minutes: a tenth comes first
             meter.show(step)
     assert [line.split("(")[1].split(")")[0] for line in _lines(capsys)] == [f"{ten}%" for ten in range(10, 100, 10)]
 
@@ -43,17 +43,27 @@ def test_a_log_gets_a_line_every_minute_or_tenth_with_the_time_left(clock, capsy
 def test_a_short_run_leaves_no_line(clock, capsys):
     with Meter("a.png", 10, "step") as meter:
         for step in range(1, 11):
-            clock[0] += 0.9
+            clock[0] += 2.9
             meter.show(step)
     assert _lines(capsys) == []
 
 
 def test_what_an_earlier_run_has_done_does_not_count_for_the_speed(clock, capsys):
-    with Meter("a.png", 1000, "step") as meter:
+    with Meter("a.png", 1000, "step", resumed=True) as meter:
         meter.show(900)
         clock[0] += 60
         meter.show(910)
     assert _lines(capsys) == ["doprestore: a.png: 910 of 1000 steps (91%), 9 min left"]
+
+
+def test_skipped_pictures_do_not_count_for_the_speed(clock, capsys):
+    with Meter("all", 1000, "picture") as meter:
+        for number in range(1, 901):
+            meter.skip()
+            meter.show(number)
+        clock[0] += 60
+        meter.show(901)
+    assert _lines(capsys) == ["doprestore: all: 901 of 1000 pictures (90%), 1 h 39 min left"]
 
 
 def test_verbose_says_more_and_quiet_nothing(clock, capsys):

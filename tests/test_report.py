@@ -16,7 +16,8 @@ import torch
 from PIL import Image
 
 import doprestore
-from doprestore.report.content import curves, histogram, thumbnail
+from doprestore.report import html
+from doprestore.report.content import Curve, curves, histogram, thumbnail
 
 QUICK = ("--steps", 3, "--width", 4, "--device", "cpu", "--precision", "float32")
 
@@ -86,7 +87,8 @@ def test_html_stands_by_itself(run_cli, photo, extra, pictures):
     shown = Image.open(io.BytesIO(base64.b64decode(page.images[0].split(",")[1])))
     assert np.array_equal(np.asarray(shown), np.asarray(Image.open(photo)))
     assert text.count("<polyline") == 2 + extra and text.count("<rect") == 41  # loss, outliers, PSNR
-    for fact in ("settings.alpha", "settings.seed", "versions.torch", doprestore.__version__, torch.__version__):
+    told = ("width of the picture, pixels", "channels of the network", "alpha at this size", "command", "doprestore image ")
+    for fact in (*told, "settings.alpha", "settings.seed", "versions.torch", doprestore.__version__, torch.__version__):
         assert fact in page.text
 
 
@@ -144,3 +146,12 @@ def test_thumbnails_keep_the_shape_and_the_mean():
     small = thumbnail(picture, 500)
     assert small.shape == (3, 50, 500) and abs(small.mean() - picture.mean()) < 1e-4
     assert thumbnail(picture, 1000) is picture
+
+
+def test_no_number_in_a_plot_is_cut_off():
+    """Every text of a plot lies within it, at 7 pixels a letter, which is wide for 11-pixel letters."""
+    curve = Curve("loss", [1.0, 123456.0], [-1.234e-05, 9.876e-10 + 1], log=False)
+    for svg in (html._curve(curve), html._bars([123456, 0, 7])):
+        for left, end, text in re.findall(r'<text x="([\d.]+)"[^>]*?(text-anchor="end")?>([^<]*)</text>', svg):
+            start = float(left) - 7 * len(text) * bool(end)
+            assert start >= 0 and start + 7 * len(text) <= html.WIDTH, text

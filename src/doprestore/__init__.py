@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from doprestore._version import __version__
 
 if TYPE_CHECKING:
+    from doprestore.cli.pictures.api import restore_file
     from doprestore.drive import Progress
     from doprestore.errors import DoprestoreError
     from doprestore.image.api import Restoration, restore_image
@@ -32,6 +33,7 @@ _PUBLIC = {
     "Progress": "drive",
     "Restoration": "image.api",
     "image_settings": "image.settings",
+    "restore_file": "cli.pictures.api",
     "restore_image": "image.api",
     "psnr": "metrics",
 }
@@ -47,6 +49,7 @@ __all__ = [
     "__version__",
     "image_settings",
     "psnr",
+    "restore_file",
     "restore_image",
     "rpca",
     "sense",

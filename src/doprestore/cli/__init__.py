@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from importlib import import_module
 
@@ -41,8 +42,25 @@ class _LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
+def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    """One line for a ticket; imports torch."""
+    if not value or ctx.resilient_parsing:
+        return
+    import platform
+
+    import torch
+
+    from doprestore.machine import choose_device, processor
+
+    device = choose_device("auto")
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    python, threads = platform.python_version(), torch.get_num_threads()
+    click.echo(f"doprestore {__version__}, Python {python}, torch {torch.__version__}, {device}: {name}, {threads} threads")
+    ctx.exit()
+
+
 @click.group(cls=_LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="doprestore")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Say what is installed.")
 @click.pass_context
 def cli(ctx: click.Context) -> int | None:
     """Repair pictures and matrices damaged by sparse, gross errors.
@@ -72,7 +90,8 @@ def run(args: list[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a file may have a name that the locale cannot spell
     try:
-        code = cli.main(args, prog_name="doprestore", standalone_mode=False)
+        words = sys.argv[1:] if args is None else args
+        code = cli.main(words, prog_name="doprestore", standalone_mode=False, obj=shlex.join(["doprestore", *words]))
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except click.UsageError as error:

@@ -97,7 +97,7 @@ def _write(folder: Path, damaged: Tensor, original: Tensor, scores: list[Score])
     pictures = {"original": original, "damaged": damaged} | {one.method: one.restored for one in scores}
     for name, picture in pictures.items():
         write_picture(folder / f"{name}.png", picture.numpy())
-    write_picture(folder / "panel.png", panel(list(pictures.values())).numpy())
+    write_picture(folder / "panel.png", panel(pictures).numpy())
     write_csv(folder / "table.csv", _COLUMNS, [[getattr(one, column) for column in _COLUMNS] for one in scores])
     curves = {one.method: one.curve for one in scores if one.curve}
     if not curves:

@@ -97,7 +97,12 @@ def _shown(value: object) -> str:
     metavar="FILE",
     help="Write a report of the run to FILE.html or FILE.png: pictures, curves, settings, versions.",
 )
-@click.option("--json", type=click.Path(path_type=Path), metavar="FILE", help="Write all facts of the run as JSON.")
+@click.option(
+    "--json",
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="FILE",
+    help="Write all facts of the run as JSON; - is standard output.",
+)
 @click.option("--page", type=click.IntRange(1), help="Page of a multi-page TIFF, from 1.")
 @click.option(
     "--range",
@@ -184,7 +189,12 @@ def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recurs
     if len(paths) < 2 and options["in_place"] is None:
         raise click.UsageError("Missing argument 'OUTPUT'.", click.get_current_context())
     files = Files(**{field.name: options.pop(field.name) for field in fields(Files)})
+    context = click.get_current_context()
+    options["command"] = context.obj
     choices = Choices(**{field.name: options.pop(field.name) for field in fields(Choices)})
+    every = context.get_parameter_source("checkpoint_every")
+    if files.checkpoint is None and every is not click.core.ParameterSource.DEFAULT:
+        raise click.UsageError("--checkpoint-every says how often to save; name the file with --checkpoint FILE")
     if choices.resume and files.checkpoint is None:
         raise click.UsageError("--resume goes on from a checkpoint; name it with --checkpoint FILE")
     if dask is not None and choices.jobs > 1:
@@ -194,7 +204,10 @@ def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recurs
         *sources, destination = paths
     else:
         sources, destination = list(paths), None
-    if destination is None or is_many(sources, destination):
+    many = destination is None or is_many(sources, destination)
+    if str(files.json) == "-" and (many or destination == "-"):
+        raise click.UsageError("--json - is for one picture that goes to a file; name a folder or a file")
+    if many:
         if destination is None:
             plan = plan_in_place(sources, files, choices, recursive=recursive, shard=shard)
         else:
@@ -226,7 +239,7 @@ def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recurs
     from doprestore.cli.pictures.one import restore_file  # imports torch
 
     with Interrupt() as interrupt:
-        line = restore_file(job, settings, choices, interrupt)
+        done = restore_file(job, settings, choices, interrupt)
         if not choices.quiet:
-            click.echo(one_line(line), err=destination == "-")
+            click.echo(one_line(done.line), err="-" in (destination, str(files.json)))
     return interrupt.exit_code if interrupt.received() else 0

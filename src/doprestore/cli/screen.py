@@ -12,7 +12,7 @@ from doprestore.cli import one_line
 
 MINUTE = 60.0  # seconds after which a log gets a line in any case
 TENTH = 0.1  # of the work, after which it gets one, too,
-LEAST = 10.0  # but none within so many seconds of the last, so that a short run leaves none
+LEAST = 30.0  # but none within so many seconds of the last, so that a short run leaves none
 OFTEN = 10.0  # seconds between two lines with --verbose
 
 
@@ -33,21 +33,35 @@ def duration(seconds: float) -> str:
     return f"{whole} s"
 
 
+def count(number: int, unit: str) -> str:
+    """ "1 step", "2 steps"."""
+    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
+
+
 class Meter:
     """How far ``label`` has come, ``total`` of ``unit`` being all of it; a context in which :meth:`show` is called.
 
-    quiet: shows nothing. verbose: more lines in a log. nested: within another one, whose bar lies above.
+    quiet: shows nothing. verbose: more lines in a log. nested: within another one, whose bar lies above. resumed: the first
+    :meth:`show` tells what an earlier run has done.
     """
 
     def __init__(
-        self, label: str, total: int | None, unit: str, *, quiet: bool = False, verbose: bool = False, nested: bool = False
+        self,
+        label: str,
+        total: int | None,
+        unit: str,
+        *,
+        quiet: bool = False,
+        verbose: bool = False,
+        nested: bool = False,
+        resumed: bool = False,
     ):
         self._label, self._total, self._unit = label, total, unit
         self._bar = None
         self._lines = not quiet and not sys.stderr.isatty()
         self._every = OFTEN if verbose else MINUTE
         self._begun = self._told = time.monotonic()
-        self._first: int | None = None  # what was done before, by an earlier run
+        self._first = None if resumed else 0  # how much of it took no time: what an earlier run has done
         self._told_share = 0.0
         if not quiet and sys.stderr.isatty():
             self._bar = tqdm(
@@ -60,6 +74,10 @@ class Meter:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._bar is not None:
             self._bar.close()
+
+    def skip(self) -> None:
+        """One of ``total`` is done that took no time."""
+        self._first = (self._first or 0) + 1
 
     def show(self, done: int, total: int | None = None, **shown: str) -> None:
         """``done`` of ``total`` is done; ``shown`` are further values by name."""
@@ -77,10 +95,10 @@ class Meter:
             self._first, self._begun = done, now
         share = done / self._total if self._total else 0.0
         waited = now - self._told
-        due = waited >= self._every or (waited >= LEAST and share - self._told_share >= TENTH)
+        due = waited >= self._every or (waited >= min(LEAST, self._every) and share - self._told_share >= TENTH)
         if not due or (self._total and done >= self._total):  # that it is done is said elsewhere
             return
-        told = f"{done} of {self._total} {self._unit}s ({share:.0%})" if self._total else f"{done} {self._unit}s"
+        told = f"{done} of {count(self._total, self._unit)} ({share:.0%})" if self._total else count(done, self._unit)
         if done > self._first and self._total:
             told += f", {duration((now - self._begun) / (done - self._first) * (self._total - done))} left"
         told += "".join(f", {name.replace('_', ' ')} {value}" for name, value in shown.items())

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from doprestore.drive import Progress
 from doprestore.errors import InputError, UsageError
+from doprestore.image.masks import checked_mask
 from doprestore.image.recovery import ImageResult
 from doprestore.image.settings import image_settings
 from doprestore.image.tiles import recover
@@ -54,6 +55,7 @@ def restore_image(
     tile: the side of the overlapping tiles that the picture is worked on in, None for the whole, or "auto", which takes
         tiles of 192 for what is larger, except with the paper's preset.
     mask: bool, True where a value is known to be bad, (H, W) or of the shape of ``picture``; the rest may be bad too.
+        So is what is NaN in ``picture``.
     clean: the undamaged picture in the same layout, for the PSNR in the reports alone.
     callback: receives a :class:`Progress` now and then. should_stop: asked after each step; True ends the run.
     settings: any field of :class:`ImageSettings`, e.g. ``steps=300, device="cuda"``.
@@ -68,6 +70,9 @@ def restore_image(
     data = _to_chw(picture, layout, "picture")
     reference = None if clean is None else _to_chw(clean, layout, "clean")
     unknown = None if mask is None else _mask_to_chw(mask, layout)
+    if (gaps := data.isnan()).any():
+        unknown = gaps if unknown is None else gaps | checked_mask(unknown, data)
+        data = torch.where(gaps, 0.5, data)
     result = recover(data, chosen, tile=tile, mask=unknown, clean=reference, callback=callback, should_stop=should_stop)
 
     def back(values: Tensor) -> Array:
@@ -83,18 +88,35 @@ def restore_image(
 def _to_chw(picture: Array, layout: str, name: str) -> Tensor:
     if layout not in LAYOUTS:
         raise UsageError(f"layout {layout!r}: choose one of {', '.join(LAYOUTS)}")
-    data = picture if isinstance(picture, Tensor) else torch.from_numpy(np.ascontiguousarray(picture))
+    data = _tensor(picture)
     if not data.is_floating_point():
         raise InputError(f"{name}: values must be floats in [0, 1], not {data.dtype}; divide by the largest value")
+    shape = tuple(data.shape)
+    channels = {2: 1, 3: shape[0] if layout == "CHW" else shape[-1]}.get(data.ndim) if shape else None
+    if channels not in (1, 3):
+        other = {"CHW": "HWC", "HWC": "CHW"}[layout]
+        turned = data.ndim == 3 and (shape[-1] if other == "HWC" else shape[0]) in (1, 3)
+        remedy = f'it looks like layout="{other}"' if turned else f"give (H, W), or {layout} with 1 or 3 channels"
+        raise InputError(f"{name}: has shape {shape}, which is no picture with layout {layout!r}; {remedy}")
     if data.ndim == 2:
         data = data[None]
-    elif data.ndim == 3 and layout == "HWC":
+    elif layout == "HWC":
         data = data.permute(2, 0, 1)
-    if data.numel() and (data.min() < 0 or data.max() > 1):
+    known = data[~data.isnan()]
+    if known.numel() and (known.min() < 0 or known.max() > 1):
         raise InputError(f"{name}: values must lie in [0, 1]; scale them first")
     return data.float()
 
 
 def _mask_to_chw(mask: Array, layout: str) -> Tensor:
-    data = mask if isinstance(mask, Tensor) else torch.from_numpy(np.ascontiguousarray(mask))
+    data = _tensor(mask)
     return data.permute(2, 0, 1) if data.ndim == 3 and layout == "HWC" else data
+
+
+def _tensor(values: Array) -> Tensor:
+    """``values`` as a tensor, copied only where torch cannot share them: read-only, or of another byte order."""
+    if isinstance(values, Tensor):
+        return values
+    array = np.ascontiguousarray(values) if np.ndim(values) else np.asarray(values)
+    array = array.astype(array.dtype.newbyteorder("="), copy=not array.flags.writeable)
+    return torch.from_numpy(array)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
 
 from doprestore.errors import UsageError
 
@@ -101,6 +102,13 @@ def image_settings(preset: str = "fast", **overrides: object) -> ImageSettings:
 
 
 def _check(settings: ImageSettings) -> None:
+    for name in ("steps", "width", "seed"):
+        value = getattr(settings, name)
+        if not isinstance(value, Integral) or isinstance(value, bool):
+            raise UsageError(f"--{name} {value!r}: must be a whole number")
+    for name in ("alpha", "tau", "average"):
+        if not isinstance(getattr(settings, name), Real):
+            raise UsageError(f"--{name} {getattr(settings, name)!r}: must be a number")
     for name in ("steps", "width"):
         if getattr(settings, name) < 1:
             raise UsageError(f"--{name} {getattr(settings, name)}: must be at least 1")

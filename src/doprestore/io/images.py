@@ -197,7 +197,9 @@ def _kind(path: Path | str) -> str:
     suffix = Path(path).suffix
     kind = EXTENSIONS.get(suffix.lower())
     if kind is None:
-        raise DestinationError(f"{path}: {suffix or 'no extension'} names no picture format; use {' '.join(EXTENSIONS)}")
+        told = " (end the name of a folder in /)" if not suffix else ""
+        formats = " ".join(EXTENSIONS)
+        raise DestinationError(f"{path}: {suffix or 'no extension'} names no picture format{told}; use {formats}")
     return kind
 
 

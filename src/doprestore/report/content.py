@@ -7,8 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image, ImageDraw
 from torch import Tensor
+
+LABEL = 16  # pixels of height for the names above the pictures of a panel
 
 
 def outlier_map(outliers: Tensor) -> Tensor:
@@ -17,12 +21,23 @@ def outlier_map(outliers: Tensor) -> Tensor:
     return (0.5 + outliers / 2).clamp(0, 1)
 
 
-def panel(pictures: list[Tensor], gap: int = 4) -> Tensor:
-    """Pictures (C, H, W) of one size side by side on white, as one picture (3, H + 2 gap, ...)."""
-    from torchvision.utils import make_grid  # a second of start-up, so only when a panel is asked for
+def panel(pictures: Mapping[str, Tensor], gap: int = 4) -> Tensor:
+    """Pictures (C, H, W) of one size side by side on white, their names above them, as one picture (3, H', W')."""
+    colour = [picture.expand(3, -1, -1) for picture in pictures.values()]
+    height, width = colour[0].shape[1:]
+    page = torch.ones(3, LABEL + height + gap, gap + len(colour) * (width + gap))
+    for index, (name, picture) in enumerate(zip(pictures, colour, strict=True)):
+        left = gap + index * (width + gap)
+        page[:, LABEL : LABEL + height, left : left + width] = picture
+        page[:, :LABEL, left : left + width] = _label(name, width)
+    return page
 
-    colour = [picture.expand(3, -1, -1) for picture in pictures]
-    return make_grid(torch.stack(colour), nrow=len(colour), padding=gap, pad_value=1.0)
+
+def _label(text: str, width: int) -> Tensor:
+    """Black writing on white, (LABEL, width), with as much of the text as there is room for."""
+    strip = Image.new("L", (width, LABEL), 255)
+    ImageDraw.Draw(strip).text((0, 1), text, 0)
+    return torch.from_numpy(np.array(strip, np.float32) / 255)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections import Counter
 from doprestore.cli.interrupt import Interrupt
 from doprestore.cli.pictures.jobs import Choices, Job, Plan, make_folders
 from doprestore.cli.pictures.one import restore_file
-from doprestore.cli.screen import MINUTE, Meter, duration, say
+from doprestore.cli.screen import MINUTE, Meter, count, duration, say
 from doprestore.errors import DoprestoreError
 from doprestore.image.settings import ImageSettings
 from doprestore.io.encode import EXTENSIONS
@@ -56,8 +56,7 @@ class Report:
             parts.append(f"{left} not begun")
         seconds = time.perf_counter() - self._start
         took = f"{seconds:.1f} s" if seconds < MINUTE else duration(seconds)
-        count = len(self._plan.others)
-        others = f"; {count} other {'file' if count == 1 else 'files'} left alone" if count else ""
+        others = f"; {count(len(self._plan.others), 'other file')} left alone" if self._plan.others else ""
         return f"{', '.join(parts)} in {took}{others}"
 
     @property
@@ -75,7 +74,10 @@ def restore_many(plan: Plan, settings: ImageSettings, choices: Choices, interrup
     report = Report(plan, choices)
     with report.meter() as meter:
         for number, job in enumerate(plan.jobs, 1):
-            report.count(job, *attempt(job, settings, choices, interrupt))
+            what, text = attempt(job, settings, choices, interrupt)
+            report.count(job, what, text)
+            if what == "skipped":
+                meter.skip()
             meter.show(number)
             if interrupt.received():
                 break
@@ -94,7 +96,7 @@ def attempt(job: Job, settings: ImageSettings, choices: Choices, interrupt: Inte
         if choices.skip_existing and job.is_done():
             return "skipped", ""
         make_folders(job)
-        line = restore_file(job, settings, choices, interrupt, nested=True)
+        done = restore_file(job, settings, choices, interrupt, nested=True)
     except (DoprestoreError, MemoryError) as error:
         return "failed", str(error) or "out of memory"
     except (BrokenPipeError, KeyboardInterrupt):
@@ -102,4 +104,4 @@ def attempt(job: Job, settings: ImageSettings, choices: Choices, interrupt: Inte
     except Exception as error:  # a bug of ours, or of a library: the other pictures still count
         traceback.print_exc()
         return "failed", f"unexpected {type(error).__name__}: {error}"
-    return ("restored", line) if line else ("interrupted", "")
+    return ("restored", done.line) if done else ("interrupted", "")

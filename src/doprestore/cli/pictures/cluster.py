@@ -45,6 +45,7 @@ def restore_on_cluster(plan: Plan, settings: ImageSettings, choices: Choices, in
                 report.count(job, "failed", str(job.error))
             elif choices.skip_existing and job.is_done():
                 report.count(job, "skipped", "")
+                meter.skip()
             else:
                 future = client.submit(restore_task, _absolute(job), settings, choices, retries=RETRIES, pure=False)
                 pending[future] = job
@@ -73,7 +74,8 @@ def restore_task(job: Job, settings: ImageSettings, choices: Choices) -> tuple[b
         # A picture takes all cores, and the network's start is drawn from a generator of the whole process.
         with _ONE_AT_A_TIME:
             make_folders(job)
-            return True, restore_file(job, settings, choices, Interrupt(), nested=True)
+            done = restore_file(job, settings, choices, Interrupt(), nested=True)
+            return True, "" if done is None else done.line
     except DoprestoreError as error:
         return False, str(error)
 

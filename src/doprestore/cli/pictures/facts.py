@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -15,6 +16,7 @@ from torch import Tensor
 from doprestore._version import __version__
 from doprestore.cli.pictures.jobs import Job
 from doprestore.image.recovery import ImageResult
+from doprestore.image.settings import REFERENCE_SIDE
 from doprestore.io.files import replacing, write_text
 from doprestore.io.images import Picture
 from doprestore.machine import device_name, threads, uses_bfloat16
@@ -41,6 +43,7 @@ def describe(job: Job, picture: Picture, result: ImageResult, tiles: int, clean:
         "white": picture.value_range[1],
         "transparency": picture.alpha is not None,
         "settings": asdict(result.settings),
+        "alpha_at_this_size": result.settings.alpha * math.sqrt(height * width) / REFERENCE_SIDE,
         "other_files": {flag: str(path) for flag, path in job.files.given().items()},
         "steps": result.steps,
         "tiles": tiles,
@@ -64,9 +67,9 @@ def describe(job: Job, picture: Picture, result: ImageResult, tiles: int, clean:
     }
 
 
-def write_json(path: Path, facts: dict) -> None:
+def as_json(facts: dict) -> str:
     """The sidecar of a picture."""
-    write_text(path, json.dumps(facts, indent=2) + "\n")
+    return json.dumps(facts, indent=2) + "\n"
 
 
 def write_report(
@@ -89,7 +92,7 @@ def write_report(
     report = RunReport(
         title=f"doprestore: {facts['input']}",
         pictures=pictures,
-        facts=_flat(facts),
+        facts={_TOLD.get(name, name): fact for name, fact in _flat(facts).items()},
         curves=curves(rows),
         histogram=histogram(result.outliers, result.found),
     )
@@ -102,6 +105,16 @@ def write_report(
         from doprestore.report.html import report_html
 
         write_text(path, report_html(report))
+
+
+# What would be two widths in a report: of the picture and of the network.
+_TOLD = {
+    "width": "width of the picture, pixels",
+    "height": "height of the picture, pixels",
+    "settings.width": "settings.width, channels of the network",
+    "settings.alpha": "settings.alpha, at 512x512",
+    "alpha_at_this_size": "alpha at this size",
+}
 
 
 def _flat(facts: Mapping[str, object], prefix: str = "") -> dict[str, object]:

@@ -6,35 +6,43 @@ import contextlib
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
+import click
 import numpy as np
 import torch
 
 from doprestore.cli.interrupt import Interrupt
-from doprestore.cli.pictures.facts import describe, write_json, write_report
+from doprestore.cli.pictures.facts import as_json, describe, write_report
 from doprestore.cli.pictures.jobs import Choices, Job
 from doprestore.cli.pictures.session import Inputs, Run
-from doprestore.cli.screen import say
+from doprestore.cli.screen import count, say
 from doprestore.errors import InputError, UsageError
 from doprestore.image.recovery import ImageResult
-from doprestore.image.settings import ImageSettings
+from doprestore.image.settings import PRESETS, ImageSettings
 from doprestore.io.checkpoint import fingerprint
 from doprestore.io.encode import EXTENSIONS, LOSSY
-from doprestore.io.files import back_up, check_output
+from doprestore.io.files import back_up, check_output, write_text
 from doprestore.io.images import Picture, check_format, copy_picture, read_picture, write_picture
 from doprestore.machine import choose_device
 from doprestore.metrics import psnr
-from doprestore.report.content import outlier_map
-from doprestore.report.content import panel as side_by_side
+from doprestore.report.content import outlier_map, panel
 from doprestore.report.plots import new_figure
 
 FILLED = 0.1  # of its range that 90 % of a picture should fill
 
 
+class Done(NamedTuple):
+    """A picture that is restored and written: in one line, and in all facts, as for --json."""
+
+    line: str
+    facts: dict[str, object]
+
+
 def restore_file(
     job: Job, settings: ImageSettings, choices: Choices, interrupt: Interrupt, *, nested: bool = False
-) -> str | None:
-    """Restore one picture, write its files and return the line that sums it up.
+) -> Done | None:
+    """Restore one picture, write its files and say what was done.
 
     Everything that can be refused is refused before the work starts. An interrupted run writes the restoration as
     it stands. ``nested``, for one of many or one in place: the bar lies below another, and an interrupted run writes
@@ -82,16 +90,19 @@ def restore_file(
     if files.outliers is not None:
         write_picture(files.outliers, outlier_map(result.outliers).numpy())
     if files.panel is not None:
-        parts = [damaged, result.restored, outlier_map(result.outliers)]
-        write_picture(files.panel, side_by_side(parts + ([] if clean is None else [clean])).numpy())
-    if files.json is not None or files.report is not None:
-        facts = describe(job, picture, result, run.tiles, clean, mask)
-        if files.json is not None:
-            write_json(files.json, facts)
-        if files.report is not None:
-            write_report(files.report, facts, run.rows, picture, result, clean)
+        parts = {"input": damaged, "restored": result.restored, "damage found": outlier_map(result.outliers)}
+        write_picture(files.panel, panel(parts if clean is None else parts | {"clean": clean}).numpy())
+    facts = {"command": choices.command} | describe(job, picture, result, run.tiles, clean, mask)
+    if files.json is not None:
+        if str(files.json) == "-":
+            click.echo(as_json(facts), nl=False)
+        else:
+            write_text(files.json, as_json(facts))
+    if files.report is not None:
+        write_report(files.report, facts, run.rows, picture, result, clean)
     run.finished(result)
-    return _summary(output, damaged, result, run.tiles, clean) + (", nothing to do: the file as it was" if copied else "")
+    line = _summary(output, damaged, result, run.tiles, clean) + (", nothing to do: the file as it was" if copied else "")
+    return Done(line, facts)
 
 
 def _is_whole(result: ImageResult, choices: Choices) -> bool:
@@ -172,15 +183,21 @@ def _read_mask(path: Path, like: Picture) -> torch.Tensor:
 def _summary(output: Path, damaged: torch.Tensor, result: ImageResult, tiles: int, clean: torch.Tensor | None) -> str:
     parts = [
         f"{output}: {_size(damaged.shape)}",
-        f"{result.steps} steps"
+        count(result.steps, "step")
         + (f" in {tiles} tiles" if tiles > 1 else "")
-        + (" (interrupted)" if result.interrupted else ""),
+        + (" (interrupted)" if result.interrupted else "")
+        + (" (too few to restore anything)" if _is_too_short(result) else ""),
         f"{result.seconds:.1f} s on {result.device}",
         f"{result.outlier_share:.1%} outliers",
     ]
     if clean is not None:
         parts.append(f"PSNR {psnr(damaged, clean):.2f} -> {psnr(result.restored, clean):.2f} dB")
     return ", ".join(parts)
+
+
+def _is_too_short(result: ImageResult) -> bool:
+    """Whether so few steps were asked for that the answer can be none: less than a tenth of the preset's own."""
+    return result.settings.steps < PRESETS[result.settings.preset].steps / 10
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -10,7 +10,6 @@ import signal
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 
-
 from doprestore import machine
 from doprestore.cli.interrupt import Interrupt
 from doprestore.cli.pictures.batch import Report, attempt
@@ -89,10 +88,14 @@ def restore_at_once(plan: Plan, settings: ImageSettings, choices: Choices, inter
                     start(waiting.pop())
                 for pipe in wait(list(busy), timeout=_POLL):
                     worker = busy.pop(pipe)
-                    report.count(worker.job, *worker.outcome())
+                    what, text = worker.outcome()
+                    report.count(worker.job, what, text)
+                    if what == "skipped":
+                        meter.skip()
                     if worker.process.is_alive():
                         idle.append(worker)
-                    meter.show(report.counts.total())
+                    if not interrupt.received():
+                        meter.show(report.counts.total())
     finally:
         for worker in busy.values():  # after a second Ctrl-C
             worker.process.kill()

@@ -91,7 +91,15 @@ class Run:
     def _attempt(self) -> ImageResult:
         steps = self.settings.steps
         hidden = self._choices.quiet or self._choices.jobs > 1  # the bars of several processes overwrite each other
-        bar = Meter(self.inputs.name, steps, "step", quiet=hidden, verbose=self._choices.verbose, nested=self._nested)
+        bar = Meter(
+            self.inputs.name,
+            steps,
+            "step",
+            quiet=hidden,
+            verbose=self._choices.verbose,
+            nested=self._nested,
+            resumed=self._keeper is not None and self._keeper.state is not None,
+        )
 
         def show(progress: Progress) -> None:
             shown = {"loss": f"{progress.loss:.2e}", "outliers": f"{progress.outlier_share:.1%}"}
