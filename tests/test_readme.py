@@ -30,8 +30,8 @@ def _commands(text: str) -> list[tuple[str, list[str]]]:
     found = []
     for line in text.replace("\\\n", " ").splitlines():
         for name, rest in COMMAND.findall(line):
-            rest = re.sub(r"\$\w+", "1", rest)  # a variable of the shell
-            words = shlex.split(rest.split("  #")[0].split(" #")[0].split(";")[0], comments=True)
+            filled = re.sub(r"\$\w+", "1", rest)  # a variable of the shell
+            words = shlex.split(filled.split("  #")[0].split(" #")[0].split(";")[0], comments=True)
             for stop in ("|", "&&", ">", "&", "||"):
                 words = words[: words.index(stop)] if stop in words else words
             if words and not any(BLANK.fullmatch(word) for word in words):
