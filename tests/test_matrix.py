@@ -53,14 +53,20 @@ def test_missing_entries_are_filled_in():
     assert not result.sparse[missing].any()
 
 
-def test_a_row_without_data_is_complete_and_harms_nothing():
+def test_lines_without_data_are_left_empty_and_named_and_harm_nothing():
     low_rank, sparse = problem()
     data = low_rank + sparse
     data[3] = np.nan
+    data[8, 2:] = np.nan  # two entries do not determine three unknowns
+    data[:, 9] = np.nan
     result = rpca(data)
-    assert np.isfinite(result.low_rank).all()
-    others = np.arange(len(data)) != 3
-    assert relative_error(result.low_rank[others], low_rank[others]) < 1e-9
+    assert result.how == "exact" and result.rank == 3
+    assert result.empty_rows == (3, 8) and result.empty_columns == (9,)
+    assert np.isnan(result.low_rank[[3, 8]]).all() and np.isnan(result.low_rank[:, 9]).all()
+    seen = np.isfinite(result.low_rank)
+    assert seen.sum() == (80 - 2) * (60 - 1)
+    assert relative_error(result.low_rank[seen], low_rank[seen]) < 1e-9
+    assert not result.sparse[~seen].any()
 
 
 @pytest.mark.parametrize("factor", [1e-200, 1e-20, 3.7, 1e20, 1e200])

@@ -7,20 +7,27 @@ from doprestore import rpca
 from doprestore.errors import InputError, UsageError
 
 
-@pytest.mark.parametrize(("data", "rank"), [
-    (np.zeros((5, 7)), 0),
-    (np.full((30, 40), 3.0), 1),
-    (np.eye(50)[:, :1] @ np.ones((1, 40)), None),
-    (np.arange(1.0, 20)[None], None),
-    (np.arange(1.0, 20)[:, None], None),
-    (np.array([[3.0]]), None),
-    (np.diag(np.arange(1.0, 60)), 0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("data", "rank"),
+    [
+        (np.zeros((5, 7)), 0),
+        (np.full((30, 40), 3.0), 1),
+        (np.eye(50)[:, :1] @ np.ones((1, 40)), None),
+        (np.array([[3.0]]), None),
+        (np.diag(np.arange(1.0, 60)), 0),
+    ],
+)
 def test_degenerate_matrices(data, rank):
     result = rpca(data)
     assert result.converged
     np.testing.assert_allclose(result.low_rank + result.sparse, data, atol=1e-5 * np.abs(data).max())
     assert rank is None or result.rank == rank
+
+
+@pytest.mark.parametrize("data", [np.arange(1.0, 20)[None], np.arange(1.0, 20)[:, None]])
+def test_a_single_line_has_no_clear_split(data):
+    result = rpca(data)
+    assert result.converged and not result.clear
 
 
 @pytest.mark.parametrize(("data", "words"), [

@@ -21,10 +21,11 @@ from torch import Tensor
 from doprestore.drive import Progress, Saver, State, drive
 from doprestore.errors import InputError, UsageError
 from doprestore.machine import choose_device
+from doprestore.matrix.codes import filled_cells
 from doprestore.matrix.descent import Descent
 from doprestore.matrix.operators import EntryMask, Identity, Operator
 from doprestore.matrix.settings import MatrixSettings, matrix_settings
-from doprestore.matrix.solver import FastSolver, guess_rank
+from doprestore.matrix.solver import FastSolver, Split, guess_rank, leave_empty
 
 DESCENT_CONVERGED = 1e-2  # paper preset: the relative residual that counts as converged
 SAFE_RANGE = 1e12  # of float32 arithmetic: an outlier this many times the typical entry needs float64
@@ -34,10 +35,15 @@ SAFE_RANGE = 1e12  # of float32 arithmetic: an outlier this many times the typic
 class RpcaResult:
     """y = low_rank + sparse + a rest, as NumPy arrays of the shape and float type of the data.
 
-    low_rank is complete; sparse is 0 at missing entries. outlier_share: the outliers among the known entries.
+    low_rank is complete, but for ``empty_rows`` and ``empty_columns`` (their numbers), which are NaN: too little is known
+    of them, or they are wrong throughout. sparse is 0 there and at missing entries. outlier_share: the outliers among the
+    known entries; expected_mistakes: how many of them are expected to be no more than noise. level: the noise level
+    (standard deviation), in a shape that goes with y (None: there is no noise, or the run did not come to it).
+    codes: values that were taken for fill codes or saturation, and not fitted to.
     residual: ‖rest‖_F / ‖y‖_F over the known entries. how: "exact", "noise" or "convex" (see
-    :class:`doprestore.matrix.solver.FastSolver`), "descent" (paper preset), "trivial" (a zero matrix). converged is False
-    when the run was stopped, by ``steps`` or from outside, before its stopping rule held.
+    :class:`doprestore.matrix.solver.FastSolver`), "descent" (paper preset), "trivial" (a zero matrix), "unfinished".
+    clear: whether low-rank part and outliers are clearly split; "convex" is an answer where they are not.
+    converged is False when the run was stopped, by ``steps`` or from outside, before its stopping rule held.
     """
 
     low_rank: np.ndarray
@@ -52,6 +58,12 @@ class RpcaResult:
     converged: bool
     interrupted: bool
     history: list[Progress]
+    clear: bool = True
+    empty_rows: tuple[int, ...] = ()
+    empty_columns: tuple[int, ...] = ()
+    codes: tuple[float, ...] = ()
+    expected_mistakes: float = 0.0
+    level: np.ndarray | None = None
 
 
 def rpca(
@@ -98,16 +110,19 @@ def solve(
     array = checked_array(data)
     floats = array.dtype.kind == "f" and array.dtype.itemsize <= 8
     dtype = array.dtype.newbyteorder("=") if floats else np.dtype(np.float64)
+    if settings.symmetric and array.shape[0] != array.shape[1]:
+        raise UsageError(f"--symmetric needs a square matrix, not {array.shape[0]} x {array.shape[1]}; leave it out")
     y, known, unit = _prepare(array, matrix_device(settings.device))
-    if settings.symmetric and y.shape[0] != y.shape[1]:
-        raise UsageError(f"--symmetric needs a square matrix, not {y.shape[0]} x {y.shape[1]}; leave it out")
+    filled, codes = (None, []) if settings.preset == "paper" or unit == 0 else _filled(array, known)
     del array
     history: list[Progress] = []
     if unit == 0:
         steps, interrupted, converged, how = 0, False, True, "trivial"
-        low_rank, sparse, rank, rest = y, torch.zeros_like(y), 0, 0.0
+        split = Split(y, torch.zeros_like(y), 0, 0.0, empty=None if known is None else (~known.any(1), ~known.any(0)))
+        if split.empty is not None:
+            leave_empty(split.low_rank, split.sparse, split.empty)
     else:
-        machine = _machine(y, known, settings)
+        machine = _machine(y, known, filled, settings)
 
         def note(progress: Progress) -> None:
             history.append(progress)
@@ -122,19 +137,27 @@ def solve(
         interrupted = ended.interrupted
         if interrupted and save_state is not None:
             save_state(job.state_dict() | {"seconds": ended.seconds})
-        low_rank, sparse, rank, rest = machine.split()
+        split = machine.split()
         steps, converged = machine.steps, machine.converged
-        how = machine.how or machine.stage
+        how = machine.how or "unfinished"
     total = y.numel() if known is None else int(torch.count_nonzero(known))
     size = torch.linalg.vector_norm(y).item()
     del y
+    low_rank, sparse = split.low_rank, split.sparse
+    empty = [(), ()] if split.empty is None else [tuple(lines.nonzero()[:, 0].tolist()) for lines in split.empty]
     return RpcaResult(
         low_rank=_to_array(low_rank, unit, dtype),
         sparse=_to_array(sparse, unit, dtype),
-        rank=rank,
+        rank=split.rank,
         outlier_share=int(torch.count_nonzero(sparse)) / total,
-        residual=rest / size if size else 0.0,
+        residual=split.rest / size if size else 0.0,
         how=how,
+        clear=how not in ("convex", "unfinished"),
+        empty_rows=empty[0],
+        empty_columns=empty[1],
+        codes=tuple(codes),
+        expected_mistakes=split.expected,
+        level=None if split.level is None else _to_array(split.level, unit, np.dtype(np.float64)),
         steps=steps,
         seconds=time.perf_counter() - start,
         device=str(low_rank.device),
@@ -224,10 +247,15 @@ def _to_array(x: Tensor, unit: float, dtype: np.dtype) -> np.ndarray:
     return x.cpu().numpy().astype(dtype, copy=False)
 
 
+def _filled(array: np.ndarray, known: Tensor | None) -> tuple[Tensor | None, list[float]]:
+    cells, codes = filled_cells(array, np.ones(array.shape, bool) if known is None else known.cpu().numpy())
+    return None if cells is None else torch.from_numpy(cells), codes
+
+
 class _PaperMachine:
     """The literal eq. (6) behind the same interface as the fast solver."""
 
-    how, stage = "", "descent"
+    how = stage = "descent"
     done = False  # it makes its steps, whatever they bring
 
     def __init__(self, y: Tensor, known: Tensor | None, alpha: float, settings: MatrixSettings):
@@ -253,13 +281,14 @@ class _PaperMachine:
     def residual(self) -> float:
         return 2 * math.sqrt(self.descent.loss.item()) / torch.linalg.vector_norm(self.y).item()
 
-    def split(self) -> tuple[Tensor, Tensor, int, float]:
+    def split(self) -> Split:
         low_rank, sparse = self.descent.signal(), self.descent.outliers.value()
         rest = self.descent.operator.apply(low_rank) + sparse - self.y
         # g∘g − h∘h is never exactly 0: what is below a thousandth of the typical entry is none.
         typical = torch.linalg.vector_norm(self.y).item() / math.sqrt(self.y.numel())
         sparse[sparse.abs() < 1e-3 * typical] = 0
-        return low_rank, sparse, guess_rank(torch.linalg.svdvals(low_rank), 1e-3), torch.linalg.vector_norm(rest).item()
+        rank = guess_rank(torch.linalg.svdvals(low_rank), 1e-3)
+        return Split(low_rank, sparse, rank, torch.linalg.vector_norm(rest).item())
 
     def state_dict(self) -> dict[str, Any]:
         return {"steps": self.steps, **self.descent.state_dict()}
@@ -268,12 +297,17 @@ class _PaperMachine:
         self.descent.load_state_dict(state, state["steps"])
 
 
-def _machine(y: Tensor, known: Tensor | None, settings: MatrixSettings) -> FastSolver | _PaperMachine:
+def _machine(y: Tensor, known: Tensor | None, filled: Tensor | None, settings: MatrixSettings) -> FastSolver | _PaperMachine:
+    data, seen = y, known
+    if filled is not None:
+        filled = filled.to(y.device)
+        known = ~filled if known is None else known & ~filled
+        y = y.masked_fill(filled, 0)
     share = 1.0 if known is None else int(torch.count_nonzero(known)) / y.numel()
     alpha = settings.alpha or math.sqrt(share * max(y.shape))
     if settings.preset == "paper":
         return _PaperMachine(y, known, alpha, settings)
-    return FastSolver(y, known, alpha, symmetric=settings.symmetric, seed=settings.seed)
+    return FastSolver(y, known, alpha, symmetric=settings.symmetric, seed=settings.seed, data=data, seen=seen)
 
 
 class _Solving:

@@ -6,7 +6,7 @@ dropped share), and lowers the threshold by a fixed factor, but not below the le
 this converges linearly to rounding error.
 
 Lowered too fast, the threshold drops good entries for ever, and the fit looks perfect on what is left. Hence
-:func:`supported`: every row and every column must hold more entries that agree exactly than it has unknowns, which a
+:func:`support`: every row and every column must hold more entries that agree exactly than it has unknowns, which a
 wrong L does not achieve by chance.
 
 The scheme is the alternating projection of Netrapalli et al., "Non-convex robust PCA", NeurIPS 2014, with the rank and
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from doprestore.matrix.blocks import blocks
+from doprestore.matrix.verdict import SPARE, SURPLUS, Evidence
 
 SAMPLE = 8_000  # entries from which quantiles are estimated
 LINE_SAMPLE = 64  # entries of each row and column, likewise
@@ -29,7 +30,7 @@ SLOW = 4.0  # a row or column whose residual is this many times the median one i
 NOISE_FACTOR = 7.0  # the threshold stays above this times the 30 % quantile of |residual|: 2.7 σ for Gaussian noise
 AGREES = {torch.float32: 2e-5, torch.float64: 1e-10}  # relative to the typical entry
 MOST_STEPS = 300  # a fit of the wrong rank may go round in circles; at the slowest decay exact ones need 250
-SPARE = 2  # agreeing entries beyond the rank that every row and column must have
+MOST_LINES = 0.8  # as many rows, and columns, must hold enough known entries to be determined
 
 _STATE = ("decay", "scale", "threshold", "noise", "share", "steps", "still", "done")
 
@@ -137,7 +138,10 @@ class Refit:
             ridge = gram.diagonal(dim1=1, dim2=2)
             ridge += 1e-12 * ridge.mean(1, keepdim=True) + torch.finfo(y.dtype).tiny
             right = (weights * y[worst]) @ other
-            mine[worst] = torch.linalg.solve(gram, right)
+            # A line with fewer trusted entries than unknowns may have no solution: it gets none, and says so later.
+            solved, failed = torch.linalg.solve_ex(gram, right)
+            solved = torch.where((failed == 0)[:, None] & torch.isfinite(solved), solved, mine[worst])
+            mine[worst] = solved
             left = trusted * (y[worst] - mine[worst] @ other.T)
             limits = _limits(left.abs(), trusted > 0, self.threshold)
             left.masked_fill_(left.abs() > limits[:, None], 0)
@@ -180,51 +184,37 @@ class Refit:
             self.done = exact or self.still >= 6 or not math.isfinite(self.noise)
 
 
-def supported(y: Tensor, r: Tensor, known: Tensor | None, rank: int, level: float, *, surplus: float,
-              spare: float = 0.0, lines: float = 1.0) -> bool:  # fmt: skip
-    """Whether |r| = |y − L| is <= level on more entries than L has unknowns, in the rows and columns with data, and
-    overall.
+def support(y: Tensor, r: Tensor, known: Tensor | None, rank: int, level: float) -> Evidence:
+    """The evidence for a fit of that rank that leaves the residual ``r`` of ``y``: what |r| <= level agrees with.
 
-    surplus: how many times the degrees of freedom of a matrix of that rank must agree over all, not counting zeros of
-    y: a split must be simpler than the data itself, and zeros are no evidence of a low rank in a sparse matrix.
-    spare: the share of the surplus entries of a row or column that must agree, beyond rank + SPARE.
-    lines: the share of the rows, and of the columns, that must have so many.
+    Zeros of y count as evidence of a line, but neither for nor against the whole. A line that has fewer known entries
+    than it takes to determine it counts as determined, as long as four in five are; it will be left empty.
     """
     rows, columns = y.shape
-    agreeing, across, down = 0, [], y.new_zeros(columns, dtype=torch.float64)
+    agreeing, total, across, down = 0, 0, [], y.new_zeros(columns, dtype=torch.float64)
     for index, (residual, data) in enumerate(zip(blocks(r), blocks(y), strict=True)):
         agrees = residual.abs() <= level
+        seen = data != 0
         if known is not None:
             agrees &= blocks(known)[index]
-        agreeing += int(torch.count_nonzero(agrees & (data != 0)))
+            seen &= blocks(known)[index]
+        total += int(torch.count_nonzero(seen))
+        agreeing += int(torch.count_nonzero(agrees & seen))
         ones = agrees.double()  # much faster to sum than booleans
         across.append(ones.sum(1))
         down = down + ones.sum(0)
-    if agreeing < surplus * rank * (rows + columns - rank):
-        return False
+    lines = 1.0
     for dim, counts in ((1, torch.cat(across)), (0, down)):
-        seen = y.shape[dim] if known is None else torch.count_nonzero(known, dim)
-        enough = counts >= rank + SPARE + spare * (seen - rank)
-        if known is not None:
-            enough |= seen == 0
-        if int(torch.count_nonzero(enough)) < lines * len(enough):
-            return False
-    return True
-
-
-def is_white(r: Tensor, seed: int) -> bool:
-    """Whether a trusted residual (zero where dropped) looks like dense noise: no direction stands out of it.
-
-    The spectral norm of N(0, σ²) noise on a share of the entries is σ √share (√rows + √columns), and its Frobenius
-    norm σ √share √(rows columns).
-    """
-    rows, columns = r.shape
-    generator = torch.Generator().manual_seed(seed)
-    block = torch.randn((columns, 4), generator=generator).to(r)
-    for _ in range(8):
-        block = torch.linalg.qr(r.T @ (r @ block))[0]
-    top = torch.linalg.matrix_norm(r @ block, 2).item()
-    return top <= 1.3 * torch.linalg.vector_norm(r).item() * (1 / math.sqrt(rows) + 1 / math.sqrt(columns))
+        if known is None:
+            possible = torch.full_like(counts, y.shape[dim], dtype=torch.long)
+        else:
+            possible = torch.count_nonzero(known, dim)
+        enough = counts >= rank + SPARE + SURPLUS * (possible - rank)
+        empty = possible < rank + SPARE
+        if int(empty.sum()) <= (1 - MOST_LINES) * len(counts):
+            enough |= empty
+        lines = min(lines, int(enough.sum()) / len(enough))
+    return Evidence(rows, columns, rank, total, agreeing, lines)
 
 
 def _quantile(values: Tensor, q: float) -> float:

@@ -1,0 +1,76 @@
+"""How heavy the tails of a noise are, and from where on a deviation is an outlier rather than a piece of them.
+
+Pure functions of |deviations| in units of the noise level. The law is Student's t, which is Gaussian for infinitely
+many degrees of freedom; it is fitted to the deviations up to 3 levels, which outliers hardly reach, by their likelihood
+given that they are no larger (a truncated likelihood). The threshold is that of Benjamini and Hochberg (1995).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+LIMIT = 3.0  # levels; what the law is fitted to
+DEGREES = (math.inf, 30, 15, 10, 7, 5, 4, 3, 2.5, 2)
+SCALES = np.linspace(0.6, 1.3, 36)
+PENALTY = 6.0  # of the log-likelihood, for any law but the Gaussian one
+MISTAKES = 0.05  # expected share of the flagged that are none
+LEAST = 4.0  # levels; below nothing is ever flagged: levels and fit are themselves uncertain
+
+
+@dataclass(frozen=True)
+class Law:
+    """Student's t with that many degrees of freedom, times ``scale`` (about 1, in levels)."""
+
+    degrees: float
+    scale: float
+
+    def beyond(self, size: np.ndarray) -> np.ndarray:
+        """The probability that |noise| is larger than ``size`` levels."""
+        x, beyond, _ = _table(self.degrees)
+        return np.interp(np.asarray(size) / self.scale, x, beyond)
+
+
+def fit_law(counts: np.ndarray) -> Law:
+    """The law of deviations given as a histogram of equal bins from 0 to LIMIT."""
+    middles = (np.arange(len(counts)) + 0.5) * LIMIT / len(counts)
+    best, found = -math.inf, Law(math.inf, 1.0)
+    for degrees in DEGREES:
+        x, beyond, log_density = _table(degrees)
+        for scale in SCALES:
+            inside = 1 - np.interp(LIMIT / scale, x, beyond)
+            logs = np.interp(middles / scale, x, log_density) - math.log(scale * inside)
+            score = float(counts @ logs) - (0 if degrees == math.inf else PENALTY)
+            if score > best:
+                best, found = score, Law(degrees, float(scale))
+    return found
+
+
+def threshold(law: Law, large: np.ndarray, total: int) -> tuple[float, float]:
+    """From where on deviations are outliers, and how many of the flagged are expected to be noise.
+
+    large: all deviations above LIMIT, of ``total`` altogether.
+    """
+    ordered = np.sort(large)[::-1]
+    expected = law.beyond(ordered) * total
+    good = np.flatnonzero(expected <= MISTAKES * np.arange(1, len(ordered) + 1))
+    at = max(float(ordered[good[-1]]) * (1 - 1e-9) if len(good) else math.inf, LEAST)
+    return at, float(law.beyond(np.array([at]))[0] * total) if at < math.inf else 0.0
+
+
+@cache
+def _table(degrees: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sizes, the probability of larger ones, and the log density of |t| there."""
+    x = np.concatenate([np.linspace(0, 10, 4001), np.logspace(1, 6, 4001)[1:]])
+    if degrees == math.inf:
+        beyond = np.array([math.erfc(value / math.sqrt(2)) for value in x[x < 38]])
+        return x, np.concatenate([beyond, np.zeros(len(x) - len(beyond))]), -x * x / 2 - 0.5 * math.log(math.pi / 2)
+    norm = math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2) - 0.5 * math.log(degrees * math.pi) + math.log(2)
+    log_density = norm - (degrees + 1) / 2 * np.log1p(x * x / degrees)
+    pieces = np.diff(x) * (np.exp(log_density[1:]) + np.exp(log_density[:-1])) / 2
+    last = math.exp(log_density[-1]) * x[-1] / degrees  # beyond the table a power law
+    beyond = np.concatenate([pieces[::-1].cumsum()[::-1], [0.0]]) + last
+    return x, beyond / beyond[0], log_density

@@ -1,0 +1,61 @@
+"""What an answer may claim. Pure functions of the evidence: nothing here computes a fit.
+
+"exact" and "noise" are claims, and have to be earned; what earns neither is the solution of the convex program, and is
+said to have no clear split.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SPARE = 2  # agreeing entries beyond the rank that a line must have to say anything about it
+SURPLUS = 0.2  # and of the other known entries of the line, that share
+HALF, LESS = 0.5, 0.4  # a split that explains less than that of the data (up to noise; to rounding error) explains nothing
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """rows, columns, rank: of the fit. known: entries that it was made from. agreeing: those it explains, to rounding
+    error or up to noise. lines: the share of rows and of columns (the smaller) with enough agreeing entries to determine
+    them. stands_out: whether nothing more than noise is left over (top <= 1), and even the weakest direction is above it.
+    degrees: of freedom of the law of the noise, infinite for a Gaussian one."""
+
+    rows: int
+    columns: int
+    rank: int
+    known: int
+    agreeing: int
+    lines: float
+    white: bool = True
+    degrees: float = float("inf")
+
+    @property
+    def unknowns(self) -> int:
+        """Degrees of freedom of a matrix of that shape and rank."""
+        return self.rank * (self.rows + self.columns - self.rank)
+
+
+def is_exact(evidence: Evidence) -> bool:
+    """Low-rank to rounding error: more entries agree than a matrix of that rank has unknowns, not counting zeros, which
+    are no evidence of a low rank in a sparse matrix; they are not the lesser part of the data; and nearly every line that
+    could be determined is."""
+    return (
+        evidence.rank > 0
+        and evidence.agreeing >= 1.2 * evidence.unknowns
+        and evidence.agreeing >= LESS * evidence.known
+        and evidence.lines >= 0.95
+    )
+
+
+def is_noise(evidence: Evidence) -> bool:
+    """Low-rank up to dense noise: the residual is white, and of finite size; most of the data agrees, and it is more
+    than the fit has unknowns; four in five lines are determined."""
+    return (
+        evidence.rank > 0
+        and evidence.white
+        and evidence.degrees > 2
+        and evidence.rank < min(evidence.rows, evidence.columns) // 2
+        and evidence.agreeing >= HALF * evidence.known
+        and evidence.agreeing >= 1.5 * evidence.unknowns
+        and evidence.lines >= 0.8
+    )
