@@ -132,6 +132,12 @@ def _shown(value: object) -> str:
 )
 @click.option("--checkpoint-every", type=Duration(), default="60s", show_default=True, help="Seconds, or like 90s, 10m, 1h.")
 @click.option("--resume", is_flag=True, help="Go on from --checkpoint; without one yet, start.")
+@click.option(
+    "--dry-run",
+    "only_look",
+    is_flag=True,
+    help="Only read the pictures and say what restoring them would take: time, by a few steps on this machine, and memory.",
+)
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors.")
 @click.option(
     "--verbose",
@@ -166,7 +172,7 @@ def _shown(value: object) -> str:
 )
 @click.option("--dask", metavar="ADDRESS", help="Run on the Dask cluster with this scheduler, like tcp://host:8786.")
 def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recursive: bool, shard: tuple[int, int],
-            dask: str | None, **options: object) -> int:  # fmt: skip
+            dask: str | None, only_look: bool, **options: object) -> int:  # fmt: skip
     """Restore the damaged picture INPUT and write it to OUTPUT, in the format of its extension.
 
     Removes sparse, gross damage of any kind: salt-and-pepper and impulse noise, dead lines, scratches,
@@ -184,7 +190,7 @@ def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recurs
       doprestore image scans/ restored/ --recursive --skip-existing
       doprestore image scans/ --recursive --in-place .orig
     """
-    from doprestore.cli.pictures.jobs import Choices, Files, is_many, plan_in_place, plan_many, plan_one
+    from doprestore.cli.pictures.jobs import Choices, Files, Plan, is_many, plan_in_place, plan_many, plan_one
 
     if len(paths) < 2 and options["in_place"] is None:
         raise click.UsageError("Missing argument 'OUTPUT'.", click.get_current_context())
@@ -212,6 +218,10 @@ def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recurs
             plan = plan_in_place(sources, files, choices, recursive=recursive, shard=shard)
         else:
             plan = plan_many(sources, Path(destination), files, choices, recursive=recursive, shard=shard)
+        if only_look:
+            from doprestore.cli.pictures.dry_run import dry_run  # imports torch
+
+            return dry_run(plan, settings, choices, lenient=True)
 
         with Interrupt() as interrupt:
             if dask is not None:
@@ -231,6 +241,10 @@ def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recurs
         if given:
             raise click.UsageError(f"{flag} is for several pictures; name a folder as OUTPUT")
     job = plan_one(Path(sources[0]), Path(destination), files, choices)
+    if only_look:
+        from doprestore.cli.pictures.dry_run import dry_run
+
+        return dry_run(Plan([job], []), settings, choices, lenient=False)
     if choices.skip_existing and job.is_done():
         if not choices.quiet:
             click.echo(one_line(f"{job.output}: exists, skipped"))

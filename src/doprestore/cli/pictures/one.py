@@ -24,7 +24,7 @@ from doprestore.io.checkpoint import fingerprint
 from doprestore.io.encode import EXTENSIONS, LOSSY
 from doprestore.io.files import back_up, check_output, write_text
 from doprestore.io.images import Picture, check_format, copy_picture, read_picture, write_picture
-from doprestore.machine import choose_device
+from doprestore.machine import choose_device, threads
 from doprestore.metrics import psnr
 from doprestore.report.content import outlier_map, panel
 from doprestore.report.plots import new_figure
@@ -49,9 +49,8 @@ def restore_file(
     nothing and returns None, because --skip-existing would take the output for finished.
     """
     output, files = job.output, job.files
-    encoding = _encoding(choices, output, lenient=nested)
     choose_device(settings.device)
-    picture = read_picture(job.source, page=choices.page, levels=choices.levels, gaps=True)
+    picture, inputs, encoding = read_inputs(job, choices, lenient=nested)
     if not choices.quiet:
         _advise_range(job.source, picture)
     if choices.verbose:
@@ -63,18 +62,7 @@ def restore_file(
     for path in (output, job.backup, files.outliers, files.panel, files.json, files.report):
         if path is not None and str(path) != "-":
             check_output(path)
-    check_format(output, picture, **encoding)
-    for path in (files.outliers, files.panel):
-        if path is not None:
-            check_format(path)
-    damaged = torch.from_numpy(picture.pixels)
-    clean = None if files.clean is None else _read_clean(files.clean, picture)
-    mask = None if files.mask is None else _read_mask(files.mask, picture)
-    if picture.unknown is not None:
-        gaps = torch.from_numpy(picture.unknown)
-        mask = gaps if mask is None else gaps | mask
-    data = fingerprint(picture.samples, np.array(picture.value_range), None if mask is None else mask.numpy())
-    inputs = Inputs(job.source.name, damaged, mask, clean, data)
+    damaged, clean, mask = inputs.damaged, inputs.clean, inputs.mask
     run = Run(inputs, settings, choices, files, interrupt, nested)
     result = run.recover()
     if result.interrupted and nested:
@@ -103,6 +91,34 @@ def restore_file(
     run.finished(result)
     line = _summary(output, damaged, result, run.tiles, clean) + (", nothing to do: the file as it was" if copied else "")
     return Done(line, facts)
+
+
+class Ready(NamedTuple):
+    """What one file comes to: the picture, what the recovery works on, and the options of :func:`write_picture`."""
+
+    picture: Picture
+    inputs: Inputs
+    encoding: dict[str, object]
+
+
+def read_inputs(job: Job, choices: Choices, *, lenient: bool) -> Ready:
+    """Read the picture and what goes with it, and refuse what the formats of the outputs cannot hold.
+
+    lenient: options that concern only some formats are ignored for the others, as in a mixed folder.
+    """
+    files, encoding = job.files, _encoding(choices, job.output, lenient)
+    picture = read_picture(job.source, page=choices.page, levels=choices.levels, gaps=True)
+    check_format(job.output, picture, **encoding)
+    for path in (files.outliers, files.panel):
+        if path is not None:
+            check_format(path)
+    clean = None if files.clean is None else _read_clean(files.clean, picture)
+    mask = None if files.mask is None else _read_mask(files.mask, picture)
+    if picture.unknown is not None:
+        gaps = torch.from_numpy(picture.unknown)
+        mask = gaps if mask is None else gaps | mask
+    data = fingerprint(picture.samples, np.array(picture.value_range), None if mask is None else mask.numpy())
+    return Ready(picture, Inputs(job.source.name, torch.from_numpy(picture.pixels), mask, clean, data), encoding)
 
 
 def _is_whole(result: ImageResult, choices: Choices) -> bool:
@@ -147,8 +163,9 @@ def _tell(job: Job, picture: Picture, settings: ImageSettings) -> None:
     """What is to be done, for --verbose."""
     low, high = picture.value_range
     device = choose_device(settings.device)
-    say(f"doprestore: {job.source}: {picture.kind}, {_size(picture.samples.shape)}, {picture.depth}, black at {low:g} and "
-        f"white at {high:g}; to {job.output}, on {device} with {torch.get_num_threads()} threads", error=True)  # fmt: skip
+    size = size_of(picture.samples.shape)
+    read = f"{picture.kind}, {size}, {picture.depth}, black at {low:g} and white at {high:g}"
+    say(f"doprestore: {job.source}: {read}; to {job.output}, on {device} with {threads()} threads", error=True)
 
 
 def _read_clean(path: Path, like: Picture) -> torch.Tensor:
@@ -159,7 +176,7 @@ def _read_clean(path: Path, like: Picture) -> torch.Tensor:
     expected = like.pixels.shape
     if clean.shape != expected:
         raise InputError(
-            f"--clean {path}: is {_size(clean.shape)}, the input is {_size(expected)}; give the undamaged picture itself"
+            f"--clean {path}: is {size_of(clean.shape)}, the input is {size_of(expected)}; give the undamaged picture itself"
         )
     return clean
 
@@ -171,9 +188,8 @@ def _read_mask(path: Path, like: Picture) -> torch.Tensor:
     if picture.kind in ("NPY", "FITS") and picture.samples.dtype.kind in "ui" and picture.samples.max() == 1:
         pixels = picture.samples  # 0 and 1, as arrays have it
     if pixels.shape[1:] != like.pixels.shape[1:]:
-        raise InputError(
-            f"--mask {path}: is {_size(pixels.shape)}, the input is {_size(like.pixels.shape)}; give one of the same size"
-        )
+        sizes = f"is {size_of(pixels.shape)}, the input is {size_of(like.pixels.shape)}"
+        raise InputError(f"--mask {path}: {sizes}; give one of the same size")
     bad = pixels >= 0.5
     if not bad.any() and pixels.any():
         raise InputError(f"--mask {path}: has no white, its lightest value is {pixels.max():.3g} of 1; make bad white")
@@ -182,7 +198,7 @@ def _read_mask(path: Path, like: Picture) -> torch.Tensor:
 
 def _summary(output: Path, damaged: torch.Tensor, result: ImageResult, tiles: int, clean: torch.Tensor | None) -> str:
     parts = [
-        f"{output}: {_size(damaged.shape)}",
+        f"{output}: {size_of(damaged.shape)}",
         count(result.steps, "step")
         + (f" in {tiles} tiles" if tiles > 1 else "")
         + (" (interrupted)" if result.interrupted else "")
@@ -200,6 +216,7 @@ def _is_too_short(result: ImageResult) -> bool:
     return result.settings.steps < PRESETS[result.settings.preset].steps / 10
 
 
-def _size(shape: tuple[int, ...]) -> str:
+def size_of(shape: tuple[int, ...]) -> str:
+    """Of a picture (C, H, W), for people."""
     channels, height, width = shape
     return f"{width}x{height} {'colour' if channels == 3 else 'grey'}"

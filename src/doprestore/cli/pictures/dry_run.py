@@ -1,0 +1,65 @@
+"""--dry-run: read every picture as the run would, and say what it would take. Writes nothing. Imports torch."""
+
+from __future__ import annotations
+
+from heapq import nlargest
+
+from doprestore import machine
+from doprestore.cli.pictures.estimate import Estimate, Estimator
+from doprestore.cli.pictures.jobs import Choices, Job, Plan
+from doprestore.cli.pictures.one import read_inputs, size_of
+from doprestore.cli.screen import count, duration, say
+from doprestore.errors import DoprestoreError
+from doprestore.image.settings import ImageSettings
+
+
+def dry_run(plan: Plan, settings: ImageSettings, choices: Choices, *, lenient: bool) -> int:
+    """Print a line a picture and one in all; returns the exit code, 1 when a picture would fail.
+
+    lenient: many pictures, as for :func:`read_inputs`; what is the matter with a single one is raised.
+    Raises :class:`UsageError` when the device of ``settings`` is not there.
+    """
+    estimator = Estimator(settings, choices)
+    estimates: list[Estimate] = []
+    skipped = failed = 0
+    for job in plan.jobs:
+        if choices.skip_existing and job.error is None and job.is_done():
+            say(f"{job.output}: exists, skipped")
+            skipped += 1
+            continue
+        try:
+            line, estimate = _look(job, choices, estimator, lenient)
+        except DoprestoreError as error:
+            if not lenient:
+                raise
+            text = str(error)
+            line = text if str(job.source) in text else f"{job.source}: {text}"
+            say(f"doprestore: error: {' '.join(line.split())}", error=True)
+            failed += 1
+            continue
+        estimates.append(estimate)
+        say(line)
+    for path in plan.others:
+        say(f"{path}: no picture, left alone")
+    parts = [f"{len(estimates)} to restore"]
+    parts += [f"{number} {what}" for number, what in ((skipped, "skipped"), (failed, "failed")) if number]
+    total = f"about {duration(sum(each.seconds for each in estimates) / choices.jobs)}, "
+    total += _size(sum(nlargest(choices.jobs, (each.bytes for each in estimates))))
+    free = machine.free_memory(machine.choose_device(settings.device))
+    total += "" if free is None else f" of {_size(free)} that are free"
+    others = f"; {count(len(plan.others), 'other file')} left alone" if plan.others else ""
+    say(f"{', '.join(parts)}: {total}{others}; nothing was written")
+    return 1 if failed else 0
+
+
+def _look(job: Job, choices: Choices, estimator: Estimator, lenient: bool) -> tuple[str, Estimate]:
+    if job.error is not None:
+        raise job.error
+    picture = read_inputs(job, choices, lenient=lenient).picture
+    estimate = estimator(picture.samples.shape)
+    told = f"{job.source}: {picture.kind}, {size_of(picture.samples.shape)}, {picture.depth}"
+    return f"{told}, about {duration(estimate.seconds)}, {_size(estimate.bytes)}; to {job.output}", estimate
+
+
+def _size(number: int) -> str:
+    return f"{number / 2**30:.1f} GB" if number >= 2**30 else f"{number / 2**20:.0f} MB"
