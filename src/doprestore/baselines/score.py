@@ -10,8 +10,8 @@ from torch import Tensor
 
 from doprestore.baselines import METHODS
 from doprestore.drive import Progress
+from doprestore.image.fitting import recover
 from doprestore.image.settings import ImageSettings
-from doprestore.image.tiles import recover
 from doprestore.metrics import precision_recall, psnr, ssim
 
 OURS = "ours"

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from doprestore.drive import Progress
 from doprestore.errors import InputError, UsageError
+from doprestore.image.fitting import recover
 from doprestore.image.masks import checked_mask
 from doprestore.image.recovery import ImageResult
 from doprestore.image.settings import image_settings
-from doprestore.image.tiles import recover
 
 Array = np.ndarray | Tensor
 LAYOUTS = ("CHW", "HWC")

@@ -23,22 +23,10 @@ from torch import Tensor
 from doprestore import machine
 from doprestore.drive import Progress
 from doprestore.errors import InputError, UsageError
-from doprestore.image.grid import MIN_TILE, Grid, usual_tile
+from doprestore.image.grid import MIN_TILE, Grid
 from doprestore.image.masks import checked_mask
 from doprestore.image.recovery import ImageResult, recover_image
 from doprestore.image.settings import ImageSettings
-
-
-def recover(picture: Tensor, settings: ImageSettings, *, tile: int | str | None = "auto", **options) -> ImageResult:
-    """The recovery of a picture (C, H, W) in [0, 1], as a whole or in tiles.
-
-    tile: "auto" for :func:`usual_tile`, None for the whole, or the side of the tiles; options: see
-    :func:`recover_image` and :func:`recover_tiles`.
-    """
-    side = usual_tile(tuple(picture.shape), settings) if tile == "auto" else tile
-    if side is None or max(picture.shape[1:]) <= side:
-        return recover_image(picture, settings, **options)
-    return recover_tiles(picture, settings, side, **options)
 
 
 def recover_tiles(

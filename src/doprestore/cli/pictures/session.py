@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import traceback
 from dataclasses import asdict, dataclass
 
-import torch
 from torch import Tensor
 
 from doprestore.cli.checkpoints import Keeper
@@ -18,15 +16,10 @@ from doprestore.cli.interrupt import Interrupt
 from doprestore.cli.pictures.jobs import Choices, Files
 from doprestore.cli.screen import Meter, say
 from doprestore.drive import Progress
-from doprestore.errors import DoprestoreError
-from doprestore.image.grid import MIN_TILE, Grid, largest_tile, tiles_at_a_time, usual_tile
-from doprestore.image.recovery import ImageResult, recover_image
+from doprestore.image.fitting import Fitting
+from doprestore.image.recovery import ImageResult
 from doprestore.image.settings import ImageSettings
-from doprestore.image.tiles import recover_tiles
 from doprestore.io.log import COLUMNS, LogWriter
-from doprestore.machine import choose_device, free_memory, freed_memory_kept, release_memory
-
-SHARE_OF_FREE = 0.85  # of the memory that is free; the rest is for what else goes on
 
 
 @dataclass(frozen=True)
@@ -60,28 +53,23 @@ class Run:
         self._interrupt = interrupt
         self._nested = nested
         self._writer = LogWriter(files.log) if files.log is not None else None
-        self._tile = self._first_tile()
+        self._fitting = Fitting(
+            tuple(inputs.damaged.shape),
+            settings,
+            None if choices.tile == "none" else choices.tile,
+            jobs=choices.jobs,
+            tell=self._tell,
+        )
         self._keeper = self._make_keeper(choices.resume)
 
     def recover(self) -> ImageResult:
         """Do the work; smaller tiles take over when the memory does not suffice and --tile allows it."""
-        while True:
-            try:
-                with freed_memory_kept():
-                    return self._attempt()
-            except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
-                # Neither the CPU's allocator nor cuDNN's has an exception of its own.
-                words = ("allocate memory", "out of memory", "ALLOC_FAILED")
-                if type(error) is RuntimeError and not any(word in str(error) for word in words):
-                    raise
-                traceback.clear_frames(error.__traceback__)  # they hold what fills the memory
-                reason = error
-            self._fall_back(reason)
+        return self._fitting.repeat(self._attempt, may_shrink=self._is_fresh, shrunk=self._start_again)
 
     @property
     def tiles(self) -> int:
         """How many parts the picture is recovered in."""
-        return 1 if self._tile is None else len(Grid(*self.inputs.damaged.shape[1:], self._tile).corners())
+        return self._fitting.tiles
 
     def finished(self, result: ImageResult) -> None:
         """The result is written: the checkpoint can go, unless there is more to do."""
@@ -122,11 +110,14 @@ class Run:
         with bar, self._writer or contextlib.nullcontext():
             for row in self.rows if self._writer is not None else []:  # of the run that this one goes on with
                 self._writer.write(row)
-            if self._tile is None:
-                return recover_image(self.inputs.damaged, self.settings, **options)
-            free, shape = self._free(), self.inputs.damaged.shape
-            workers = None if free is None else tiles_at_a_time(shape, self._tile, self.settings, free)
-            return recover_tiles(self.inputs.damaged, self.settings, self._tile, **options, workers=workers)
+            return self._fitting.recover(self.inputs.damaged, **options)
+
+    def _is_fresh(self) -> bool:
+        """Whether no checkpoint would be lost by other tiles."""
+        return self._keeper is None or not os.path.exists(self._keeper.path)
+
+    def _start_again(self) -> None:
+        self._keeper = self._make_keeper(resume=False)
 
     def _make_keeper(self, resume: bool) -> Keeper | None:
         if self._files.checkpoint is None:
@@ -134,7 +125,7 @@ class Run:
         identity = {
             "kind": "image",
             "data": self.inputs.data,
-            "settings": asdict(self.settings) | {"tile": self._tile or "none"},
+            "settings": asdict(self.settings) | {"tile": self._fitting.tile or "none"},
         }
         return Keeper(
             self._files.checkpoint,
@@ -143,44 +134,6 @@ class Run:
             resume=resume,
             interrupt=self._interrupt,
         )
-
-    def _first_tile(self) -> int | None:
-        shape, choice = self.inputs.damaged.shape, self._choices.tile
-        if choice == "none":
-            return None
-        if choice != "auto":
-            return choice if max(shape) > choice else None
-        usual = usual_tile(shape, self.settings)
-        free = self._free()
-        if free is None:
-            return usual
-        tile = largest_tile(shape, self.settings, free)
-        if usual is not None and (tile is None or tile >= usual):
-            return usual
-        if tile is not None:
-            self._tell(f"needs more than its {free / 2**30:.1f} GB of the free memory; working in tiles of {tile}")
-        return tile
-
-    def _free(self) -> int | None:
-        """How many bytes this run may take, or None where that is unknown."""
-        free = free_memory(choose_device(self.settings.device))
-        return None if free is None else int(free * SHARE_OF_FREE / self._choices.jobs)
-
-    def _fall_back(self, reason: Exception) -> None:
-        """Go to tiles of half the side after ``reason``, an out-of-memory error, or raise it as one for people."""
-        shape = self.inputs.damaged.shape
-        side = self._tile or max(shape[1:])
-        smaller = max(MIN_TILE, side // 2 // 32 * 32)
-        begun = self._keeper is not None and os.path.exists(self._keeper.path)
-        if self._choices.tile != "auto" or begun or side <= MIN_TILE:
-            raise DoprestoreError(
-                f"out of memory for a picture of {shape[2]}x{shape[1]} at width {self.settings.width}; "
-                "use a smaller --width or --tile, --device cpu, or a smaller picture"
-            ) from reason
-        self._tell(f"out of memory; going on in tiles of {smaller}")
-        self._tile = smaller
-        release_memory(choose_device(self.settings.device))
-        self._keeper = self._make_keeper(resume=False)
 
     def _tell(self, text: str) -> None:
         if not self._choices.quiet:

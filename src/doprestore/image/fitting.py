@@ -1,0 +1,119 @@
+"""A picture within the memory that there is: which tiles to work in, and smaller ones where it does not suffice."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from doprestore.errors import DoprestoreError, UsageError
+from doprestore.image.grid import MIN_TILE, Grid, largest_tile, tiles_at_a_time, usual_tile
+from doprestore.image.recovery import ImageResult, recover_image
+from doprestore.image.settings import ImageSettings
+from doprestore.image.tiles import recover_tiles
+from doprestore.machine import choose_device, free_memory, freed_memory_kept, release_memory
+
+SHARE_OF_FREE = 0.85  # of the memory that is free; the rest is for what else goes on
+OUT_OF_MEMORY = ("allocate memory", "out of memory", "ALLOC_FAILED")  # in torch's messages
+
+
+class Fitting:
+    """How one picture is worked on; :attr:`tile` is the side of its tiles, None for the whole.
+
+    shape: (C, H, W). tile: "auto" for tiles of the usual size, or smaller ones where the memory demands it; None for the
+    whole; or the side, which then stays. jobs: how many pictures share the memory. tell: gets what a person should know.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        settings: ImageSettings,
+        tile: int | str | None = "auto",
+        *,
+        jobs: int = 1,
+        tell: Callable[[str], None] = lambda text: None,
+    ):
+        self._shape, self._settings, self._choice, self._jobs, self._tell = shape, settings, tile, jobs, tell
+        self.tile = self._first_tile()
+
+    @property
+    def tiles(self) -> int:
+        """How many parts the picture is recovered in."""
+        return 1 if self.tile is None else len(Grid(self._shape[1], self._shape[2], self.tile).corners())
+
+    def recover(self, picture: Tensor, **options: Any) -> ImageResult:
+        """One attempt, in the tiles as they are now; options: see :func:`recover_image` and :func:`recover_tiles`."""
+        if self.tile is None:
+            return recover_image(picture, self._settings, **options)
+        free = self._free()
+        workers = None if free is None else tiles_at_a_time(self._shape, self.tile, self._settings, free)
+        return recover_tiles(picture, self._settings, self.tile, **options, workers=workers)
+
+    def repeat(
+        self,
+        attempt: Callable[[], ImageResult],
+        may_shrink: Callable[[], bool] = lambda: True,
+        shrunk: Callable[[], None] = lambda: None,
+    ) -> ImageResult:
+        """The result of ``attempt``, made again in tiles of half the side each time that the memory does not suffice.
+
+        may_shrink: whether that is allowed, beside a ``tile`` of "auto". shrunk: called when the tiles have become
+        smaller. Raises :class:`DoprestoreError` where they cannot.
+        """
+        while True:
+            try:
+                with freed_memory_kept():
+                    return attempt()
+            except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
+                # Neither the CPU's allocator nor cuDNN's has an exception of its own.
+                if type(error) is RuntimeError and not any(words in str(error) for words in OUT_OF_MEMORY):
+                    raise
+                traceback.clear_frames(error.__traceback__)  # they hold what fills the memory
+                reason = error
+            self._shrink(reason, may_shrink())
+            shrunk()
+
+    def _first_tile(self) -> int | None:
+        if self._choice is None:
+            return None
+        if isinstance(self._choice, int):
+            return self._choice if max(self._shape[1:]) > self._choice else None
+        if self._choice != "auto":
+            raise UsageError(f'tile {self._choice!r}: must be "auto", None or a number of pixels')
+        usual = usual_tile(self._shape, self._settings)
+        free = self._free()
+        if free is None:
+            return usual
+        tile = largest_tile(self._shape, self._settings, free)
+        if usual is not None and (tile is None or tile >= usual):
+            return usual
+        if tile is not None:
+            self._tell(f"needs more than its {free / 2**30:.1f} GB of the free memory; working in tiles of {tile}")
+        return tile
+
+    def _free(self) -> int | None:
+        """How many bytes this picture may take, or None where that is unknown."""
+        free = free_memory(choose_device(self._settings.device))
+        return None if free is None else int(free * SHARE_OF_FREE / self._jobs)
+
+    def _shrink(self, reason: Exception, allowed: bool) -> None:
+        """Halve the tiles, or raise ``reason``, an out-of-memory error, as one for people."""
+        side = self.tile or max(self._shape[1:])
+        smaller = max(MIN_TILE, side // 2 // 32 * 32)
+        if self._choice != "auto" or not allowed or side <= MIN_TILE:
+            raise DoprestoreError(
+                f"out of memory for a picture of {self._shape[2]}x{self._shape[1]} at width {self._settings.width}; "
+                "use a smaller --width or --tile, --device cpu, or a smaller picture"
+            ) from reason
+        self._tell(f"out of memory; going on in tiles of {smaller}")
+        self.tile = smaller
+        release_memory(choose_device(self._settings.device))
+
+
+def recover(picture: Tensor, settings: ImageSettings, *, tile: int | str | None = "auto", **options: Any) -> ImageResult:
+    """The recovery of a picture (C, H, W) in [0, 1], as a whole or in tiles; ``tile`` as in :class:`Fitting`."""
+    fitting = Fitting(tuple(picture.shape), settings, tile)
+    return fitting.repeat(lambda: fitting.recover(picture, **options))
