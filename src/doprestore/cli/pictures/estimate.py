@@ -14,7 +14,7 @@ import torch
 from doprestore import machine
 from doprestore.cli.pictures.jobs import Choices
 from doprestore.drive import REPORTS, Progress
-from doprestore.image.api import recover
+from doprestore.image.fitting import recover
 from doprestore.image.grid import BYTES_KEPT, Grid, tiles_at_a_time, usual_tile
 from doprestore.image.memory import bytes_needed
 from doprestore.image.settings import ImageSettings
