@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import resource
 from pathlib import Path
@@ -83,3 +84,55 @@ def test_precision_is_asked_for_by_name():
     assert image_settings("paper").convolutions == "float32"
     assert image_settings("paper", precision="bfloat16").convolutions == "bfloat16"
     assert image_settings().convolutions == "auto"
+
+
+def _stat(folder: Path, idle: int, busy: int) -> None:
+    (folder / "stat").write_text(f"cpu  {busy} 0 0 {idle} 0 0 0 0 0 0\ncpu0 0 0 0 0\n")
+
+
+@pytest.mark.parametrize(("idle", "busy", "cores"), [(100, 0, 8), (0, 100, 0), (50, 50, 4), (10, 90, 0.8)])
+def test_idle_cores_are_those_that_did_nothing_meanwhile(tmp_path, monkeypatch, idle, busy, cores):
+    monkeypatch.setattr(machine, "_PROC", tmp_path)
+    monkeypatch.setattr(machine.os, "cpu_count", lambda: 8)
+    _stat(tmp_path, 1000, 5000)
+    monkeypatch.setattr(machine.time, "sleep", lambda seconds: _stat(tmp_path, 1000 + idle, 5000 + busy))
+    assert machine.idle_cores() == pytest.approx(cores)
+
+
+def test_idle_cores_where_the_system_tells_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "_PROC", tmp_path)
+    assert machine.idle_cores(0) is None
+    monkeypatch.setattr(machine, "threads", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert machine.fitting_threads(10**6) == 8
+
+
+@pytest.mark.parametrize(("idle", "count"), [(8.0, 8), (3.6, 4), (0.0, 1), (20.0, 8)])
+def test_threads_by_work_and_by_what_is_idle(monkeypatch, idle, count):
+    monkeypatch.setattr(machine, "threads", lambda: 8)
+    monkeypatch.setattr(machine, "idle_cores", lambda: idle)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert machine.fitting_threads(512 * 512) == count
+    assert machine.fitting_threads(64 * 64) == 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    assert machine.fitting_threads(512 * 512) == 8
+
+
+def test_working_threads_go_back_to_what_they_were():
+    before = machine.threads()
+    with pytest.raises(ZeroDivisionError), machine.working_threads(before + 1):
+        assert machine.threads() == before + 1
+        raise ZeroDivisionError
+    assert machine.threads() == before
+
+
+def test_the_threads_of_the_command_line(run_cli, scans):
+    quick = ("--steps", 2, "--width", 4, "--device", "cpu", "--quiet")
+    before = machine.threads()
+    for extra, count in (((), 1), (("--threads", 3), 3)):
+        assert run_cli("image", "scans/0.png", "out.png", *quick, "--force", "--json", "facts.json", *extra).code == 0
+        assert json.loads((scans / "facts.json").read_text())["threads"] == count
+    extra = ("-r", *quick, "--jobs", 2, "--threads", 6, "--json", "facts")
+    assert run_cli("image", "scans", "out", *extra).code == 0
+    assert json.loads((scans / "facts" / "2.png.json").read_text())["threads"] == 3
+    assert machine.threads() == before

@@ -92,7 +92,8 @@ def _webp() -> list[bytes]:
 
 
 def _tiff() -> list[bytes]:
-    files = _ours("TIFF", ["uint8", "uint16", "float32", "float64"], [1, 2, 3, 4]) + _moving("TIFF")
+    files = _ours("TIFF", ["uint8", "uint16", "int16", "uint32", "float16", "float32", "float64"], [1, 2, 3, 4])
+    files += _moving("TIFF")
     for compression in ("tiff_lzw", "packbits", "tiff_adobe_deflate", "raw"):
         files += _pillow("TIFF", ["1", "L", "P", "RGB", "CMYK", "LAB"], compression=compression)
     files += _pillow("TIFF", ["L", "RGB"], compression="jpeg") + _pillow("TIFF", ["1"], compression="group4")
@@ -116,7 +117,7 @@ def _ppm() -> list[bytes]:
 
 
 def _npy() -> list[bytes]:
-    files = _ours("NPY", ["uint8", "uint16", "float32", "float64"], [1, 2, 3, 4])
+    files = _ours("NPY", ["uint8", "uint16", "int32", "float16", "float32", "float64"], [1, 2, 3, 4])
     others = [np.array([[Trap()]], object), np.zeros((4, 4), "int64"), np.zeros(3, [("a", "f4")]), np.array([["ab"]])]
     for array in [*others, np.asfortranarray(_array(1, "float64")[..., 0]), _array(3, ">u2")]:
         buffer = io.BytesIO()
@@ -144,6 +145,31 @@ def _csv() -> list[bytes]:
         body.encode(), ("a,b,c,d,e,f,g\n" + body).encode(), body.replace("\n", "\r\n").encode("utf-8-sig"),
         b"1,,nan\n\"2\",3,inf\n", "α,β\n1e300,-0\n".encode(), body.encode("utf-16"),
     ]  # fmt: skip
+
+
+def _fits() -> list[bytes]:
+    from astropy.io import fits
+
+    files = _ours("FITS", ["uint8", "uint16", "int16", "int32", "float32", "float64"], [1, 3])
+    grey = _array(1, "float32")[..., 0]
+    gaps = grey.copy()
+    gaps[3, 4] = np.nan
+    table = fits.BinTableHDU.from_columns([fits.Column("x", "E", array=np.zeros(2))])
+    packed = [fits.CompImageHDU(grey.astype("uint8"), compression_type=kind) for kind in ("RICE_1", "GZIP_1", "PLIO_1")]
+    for parts in ([fits.ImageHDU(gaps)], [table, fits.ImageHDU(grey)], *([one] for one in packed)):
+        buffer = io.BytesIO()
+        fits.HDUList([fits.PrimaryHDU(), *parts]).writeto(buffer)
+        files.append(buffer.getvalue())
+    return files
+
+
+def _heif(kind: str) -> list[bytes]:
+    if kind == "HEIF":
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    files = _ours(kind, ["uint8"], [1, 2, 3, 4]) + _pillow(kind, ["RGB", "RGBA"], quality=30, exif=_metadata().exif)
+    return files + _moving(kind)
 
 
 CHECKPOINT = {"kind": "image", "data": "0" * 64, "settings": {"steps": 10, "preset": "fast"}}
@@ -178,6 +204,9 @@ SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "bmp": lambda: _pillow("BMP", ["1", "L", "P", "RGB", "RGBA"]),
     "ppm": _ppm,
     "npy": _npy,
+    "fits": _fits,
+    "avif": lambda: _heif("AVIF"),
+    "heic": lambda: _heif("HEIF"),
     "matrix.npy": _npy,
     "matrix.npz": _npz,
     "matrix.csv": _csv,

@@ -170,6 +170,12 @@ def _shown(value: object) -> str:
     help="Restore N pictures at once, each in a process of its own: for small pictures on a GPU. The CPU's "
     "cores are shared out.",
 )
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Of the processor, for all pictures at once. [default: one for 64x64 and less, else as many as cores are idle]",
+)
 @click.option("--dask", metavar="ADDRESS", help="Run on the Dask cluster with this scheduler, like tcp://host:8786.")
 def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recursive: bool, shard: tuple[int, int],
             dask: str | None, only_look: bool, **options: object) -> int:  # fmt: skip

@@ -38,6 +38,7 @@ class Estimator:
         self._settings = settings
         self._tile = choices.tile
         self._jobs = choices.jobs
+        self._asked = choices.threads
         self._device = machine.choose_device(settings.device)
 
     def __call__(self, shape: tuple[int, ...]) -> Estimate:
@@ -45,7 +46,7 @@ class Estimator:
         tile = (
             usual_tile(shape, self._settings) if self._tile == "auto" else None if self._tile == "none" else int(self._tile)
         )
-        threads = max(1, machine.threads() // self._jobs)
+        threads = self._threads(shape[1] * shape[2])
         if tile is None or max(shape[1:]) <= tile:
             seconds = self._settings.steps * _seconds_a_step(self._settings, shape[1] * shape[2], threads)
             return Estimate(seconds, bytes_needed(shape, self._settings, self._device))
@@ -58,6 +59,11 @@ class Estimator:
         each = _seconds_a_step(self._settings, size[0] * size[1], max(1, threads // workers), workers)
         needed = workers * bytes_needed((shape[0], *size), self._settings, self._device) + BYTES_KEPT * shape[1] * shape[2]
         return Estimate(rounds * self._settings.steps * each, needed)
+
+    def _threads(self, pixels: int) -> int:
+        if self._asked is not None or self._jobs > 1:
+            return max(1, (self._asked or machine.threads()) // self._jobs)
+        return machine.fitting_threads(pixels) if self._device.type == "cpu" else machine.threads()
 
 
 def _seconds_a_step(settings: ImageSettings, pixels: int, threads: int, at_once: int = 1) -> float:
@@ -76,13 +82,9 @@ def _timed(settings: ImageSettings, side: int, threads: int) -> float:
     def enough() -> bool:
         return len(seen) >= WARM_UP + TIMED
 
-    before = machine.threads()
-    machine.use_threads(threads)
-    try:
+    with machine.working_threads(threads):
         few = replace(settings, steps=min(settings.steps, REPORTS))  # so few that each is reported
         recover(picture, few, tile=None, callback=seen.append, should_stop=enough)
-    finally:
-        machine.use_threads(before)
     first = seen[min(WARM_UP, len(seen)) - 1]
     last = seen[-1]
     if last.step == first.step:

@@ -51,6 +51,7 @@ class Choices:
     resume: bool = False
     tile: str | int = "auto"  # or "none", or the side
     jobs: int = 1  # pictures at once
+    threads: int | None = None  # of the processor, for all pictures at once; None chooses
     command: str = ""  # the command line itself, for the reports
     quiet: bool = False
     verbose: bool = False

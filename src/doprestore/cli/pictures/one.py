@@ -24,7 +24,7 @@ from doprestore.io.checkpoint import fingerprint
 from doprestore.io.encode import EXTENSIONS, LOSSY
 from doprestore.io.files import back_up, check_output, write_text
 from doprestore.io.images import Picture, check_format, copy_picture, read_picture, write_picture
-from doprestore.machine import choose_device, threads
+from doprestore.machine import choose_device
 from doprestore.metrics import psnr
 from doprestore.report.content import outlier_map, panel
 from doprestore.report.plots import new_figure
@@ -80,7 +80,8 @@ def restore_file(
     if files.panel is not None:
         parts = {"input": damaged, "restored": result.restored, "damage found": outlier_map(result.outliers)}
         write_picture(files.panel, panel(parts if clean is None else parts | {"clean": clean}).numpy())
-    facts = {"command": choices.command} | describe(job, picture, result, run.tiles, clean, mask)
+    facts = describe(job, picture, result, run.tiles, clean, mask)
+    facts |= {"command": choices.command, "threads": run.threads}
     if files.json is not None:
         if str(files.json) == "-":
             click.echo(as_json(facts), nl=False)
@@ -125,7 +126,7 @@ def _is_whole(result: ImageResult, choices: Choices) -> bool:
     """Whether nothing was found, and nothing else is asked for that would make another file of the picture."""
     composed = result.settings.output == "composed"
     plain = choices.quality is None and choices.subsampling is None and choices.page is None
-    return composed and plain and not bool(result.found.any())
+    return composed and plain and not result.interrupted and not bool(result.found.any())
 
 
 def _left_alone(job: Job, picture: Picture) -> bool:
@@ -165,7 +166,7 @@ def _tell(job: Job, picture: Picture, settings: ImageSettings) -> None:
     device = choose_device(settings.device)
     size = size_of(picture.samples.shape)
     read = f"{picture.kind}, {size}, {picture.depth}, black at {low:g} and white at {high:g}"
-    say(f"doprestore: {job.source}: {read}; to {job.output}, on {device} with {threads()} threads", error=True)
+    say(f"doprestore: {job.source}: {read}; to {job.output}, on {device}", error=True)
 
 
 def _read_clean(path: Path, like: Picture) -> torch.Tensor:

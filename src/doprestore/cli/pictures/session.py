@@ -20,6 +20,7 @@ from doprestore.image.fitting import Fitting
 from doprestore.image.recovery import ImageResult
 from doprestore.image.settings import ImageSettings
 from doprestore.io.log import COLUMNS, LogWriter
+from doprestore.machine import choose_device, fitting_threads, threads, working_threads
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,14 @@ class Run:
             jobs=choices.jobs,
             tell=self._tell,
         )
+        self.threads = threads()
         self._keeper = self._make_keeper(choices.resume)
 
     def recover(self) -> ImageResult:
         """Do the work; smaller tiles take over when the memory does not suffice and --tile allows it."""
-        return self._fitting.repeat(self._attempt, may_shrink=self._is_fresh, shrunk=self._start_again)
+        self.threads = self._threads()
+        with working_threads(self.threads):
+            return self._fitting.repeat(self._attempt, may_shrink=self._is_fresh, shrunk=self._start_again)
 
     @property
     def tiles(self) -> int:
@@ -75,6 +79,17 @@ class Run:
         """The result is written: the checkpoint can go, unless there is more to do."""
         if self._keeper is not None and not result.interrupted:
             self._keeper.finished()
+
+    def _threads(self) -> int:
+        """How many threads to work with: those asked for, or as many as this picture and this machine have use for."""
+        choices = self._choices
+        pixels = self.inputs.damaged.shape[1] * self.inputs.damaged.shape[2]
+        if choices.threads is not None:
+            return max(1, choices.threads // choices.jobs)
+        if choose_device(self.settings.device).type != "cpu":
+            return threads()
+        # The other processes of --jobs are no strangers that one would have to make room for.
+        return threads() if choices.jobs > 1 else fitting_threads(pixels)
 
     def _attempt(self) -> ImageResult:
         steps = self.settings.steps
