@@ -19,7 +19,7 @@ def test_the_same_split_as_rpca_in_coordinates_and_components(dtype):
     coordinates = model.fit_transform(data)
     result = rpca(data, device="cpu")
     assert np.array_equal(model.low_rank_, result.low_rank) and np.array_equal(model.sparse_, result.sparse)
-    assert (model.n_components_, model.how_, model.converged_) == (3, "exact", True)
+    assert (model.n_components_, model.solution_, model.converged_) == (3, "exact", True)
     assert coordinates.shape == (60, 3) and coordinates.dtype == model.components_.dtype == dtype
     np.testing.assert_allclose(coordinates @ model.components_, model.low_rank_, atol=1e-5)
     np.testing.assert_allclose(model.components_ @ model.components_.T, np.eye(3), atol=1e-5)

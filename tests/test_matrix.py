@@ -60,7 +60,7 @@ def test_lines_without_data_are_left_empty_and_named_and_harm_nothing():
     data[8, 2:] = np.nan  # two entries do not determine three unknowns
     data[:, 9] = np.nan
     result = rpca(data)
-    assert result.how == "exact" and result.rank == 3
+    assert result.solution == "exact" and result.rank == 3
     assert result.empty_rows == (3, 8) and result.empty_columns == (9,)
     assert np.isnan(result.low_rank[[3, 8]]).all() and np.isnan(result.low_rank[:, 9]).all()
     seen = np.isfinite(result.low_rank)
@@ -92,7 +92,7 @@ def test_outliers_of_any_size_beside_noise():
     noise = rng.standard_normal((40, 50))
     wild = rng.random(noise.shape) < 0.05
     results = [rpca(np.where(wild, size, noise)) for size in (1e3, 1e9, 1e30)]
-    assert {result.how for result in results} == {"convex"}
+    assert {result.solution for result in results} == {"convex"}
     for result in results[1:]:
         assert relative_error(result.low_rank, results[0].low_rank) < 1e-3
 
@@ -152,7 +152,7 @@ def test_dense_noise_degrades_gracefully(noise):
 
 def test_no_low_rank_part_is_invented_with_an_exact_verdict():
     result = rpca(np.random.default_rng(0).standard_normal((60, 60)))
-    assert result.how == "convex"
+    assert result.solution == "convex"
     np.testing.assert_array_less(abs(result.low_rank + result.sparse - 0), 1e3)
 
 
@@ -168,14 +168,16 @@ def test_a_weak_direction_is_not_taken_for_dense_noise(seed):
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.2])
-@pytest.mark.parametrize(("how", "settings"), [("noise", {}), ("convex", {}), ("descent", {"preset": "paper", "steps": 9})])
-def test_the_residual_is_the_norm_of_what_is_in_neither_part(how, settings, missing):
+@pytest.mark.parametrize(
+    ("solution", "settings"), [("noise", {}), ("convex", {}), ("descent", {"preset": "paper", "steps": 9})]
+)
+def test_the_residual_is_the_norm_of_what_is_in_neither_part(solution, settings, missing):
     rng = np.random.default_rng(0)
     low_rank, sparse = problem(100, 100, 3, 0.1)
-    data = (0 if how == "convex" else low_rank + sparse) + 0.1 * rng.standard_normal(low_rank.shape)
+    data = (0 if solution == "convex" else low_rank + sparse) + 0.1 * rng.standard_normal(low_rank.shape)
     data[rng.random(data.shape) < missing] = np.nan
     result = rpca(data, **settings)
-    assert result.how == how
+    assert result.solution == solution
     known = ~np.isnan(data)
     rest = (data - result.low_rank - result.sparse)[known]
     expected = np.linalg.norm(rest) / np.linalg.norm(data[known])
@@ -189,7 +191,7 @@ def test_the_convex_program_converges_in_float32(device):
     data = (100 + 20 * changes + rng.standard_normal((30, 2000))).astype(np.float32)
     data[rng.random(data.shape) < 0.1] = 255
     result = rpca(data, device=str(device))
-    assert result.converged and result.how == "convex" and result.steps < 600
+    assert result.converged and result.solution == "convex" and result.steps < 600
 
 
 def test_same_seed_same_bits_and_the_input_is_untouched():
@@ -209,7 +211,7 @@ def test_a_refit_that_goes_round_in_circles_ends(share, seed):  # of rank 1, whe
     wrong = rng.choice(data.size, round(share * data.size), replace=False)
     data.flat[wrong] += rng.normal(0, 10, len(wrong))
     result = rpca(data, symmetric=True)
-    assert result.converged and result.how in ("exact", "convex")
+    assert result.converged and result.solution in ("exact", "convex")
 
 
 def test_not_converged_is_reported():
@@ -267,7 +269,7 @@ def test_paper_preset_on_the_papers_problem():
     low_rank = factor @ factor.T
     data = low_rank + rng.normal(0, 10, low_rank.shape) * (rng.random(low_rank.shape) < 0.1)
     result = rpca(data, preset="paper", symmetric=True, steps=4000)
-    assert result.how == "descent" and result.steps == 4000
+    assert result.solution == "descent" and result.steps == 4000
     assert relative_error(result.low_rank, low_rank) < 0.1
     assert relative_error(rpca(data, preset="paper", steps=4000, rank_bound=10).low_rank, low_rank) < 0.1
 

@@ -20,7 +20,7 @@ def test_outliers_of_five_sigma_are_found_and_little_else(kind):
     problem = make(kind, 150, 60, seed=7)
     result = rpca(problem.data)
     found = score(problem, result.low_rank, result.sparse != 0)
-    assert result.how == "noise" and result.clear and result.converged
+    assert result.solution == "noise" and result.clear and result.converged
     assert abs(result.rank - problem.rank()) <= 1
     assert found["precision"] >= 0.9 and found["recall"] >= 0.9
     assert found["error"] < 0.6  # of the noise itself
@@ -34,7 +34,7 @@ def test_what_is_exact_is_found_to_be(kind):
     problem = make(kind, 120, 40, seed=3)
     result = rpca(problem.data)
     found = score(problem, result.low_rank, result.sparse != 0)
-    assert result.how == "exact"
+    assert result.solution == "exact"
     assert result.rank == problem.rank() and found["error"] < 1e-9
     assert found["precision"] == found["recall"] == 1
 
@@ -67,7 +67,7 @@ def test_what_must_not_change_does_not():
 
 def test_noise_alone_has_no_clear_split_and_flags_nothing():
     result = rpca(np.random.default_rng(0).standard_normal((80, 50)))
-    assert result.how == "convex" and not result.clear
+    assert result.solution == "convex" and not result.clear
     assert result.outlier_share < 1e-3
 
 

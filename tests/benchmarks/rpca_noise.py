@@ -34,7 +34,7 @@ def main() -> None:
     y, low_rank = low_rank_plus_sparse(N, N, RANK, 0.1, seed=0)
     dense = np.random.default_rng(1).standard_normal(y.shape)
     clean = low_rank
-    print("  sigma    oracle   doprestore    convex   rank  how")
+    print("  sigma    oracle   doprestore    convex   rank  solution")
     for sigma in (0, 1e-6, 1e-4, 1e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0):
         u, s, vt = np.linalg.svd(clean + sigma * dense)
         oracle = (u[:, :RANK] * s[:RANK]) @ vt[:RANK]
@@ -42,7 +42,7 @@ def main() -> None:
         errors = [np.linalg.norm(x - clean) / np.linalg.norm(clean)
                   for x in (oracle, result.low_rank, convex(y + sigma * dense))]  # fmt: skip
         oracle, ours, program = errors
-        print(f"{sigma:7g}  {oracle:8.1e}     {ours:8.1e}  {program:8.1e}   {result.rank:4d}  {result.how}", flush=True)
+        print(f"{sigma:7g}  {oracle:8.1e}     {ours:8.1e}  {program:8.1e}   {result.rank:4d}  {result.solution}", flush=True)
 
 
 if __name__ == "__main__":

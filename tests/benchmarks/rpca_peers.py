@@ -36,7 +36,7 @@ CASES = [(100, 100, 5), (500, 500, 10), (1000, 1000, 5), (1000, 1000, 50), (2000
 
 def ours(y, rank):
     result = rpca(y)
-    return result.low_rank, f"rank {result.rank}, {result.how}" + ("" if result.converged else ", NOT converged")
+    return result.low_rank, f"rank {result.rank}, {result.solution}" + ("" if result.converged else ", NOT converged")
 
 
 def pyrpca(y, rank):

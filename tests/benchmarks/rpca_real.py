@@ -85,7 +85,7 @@ def faces(name: str, pictures: np.ndarray, shape: tuple[int, int], output: Path 
         filled = np.where(np.isnan(damaged), np.nanmedian(damaged), damaged)
         line = (f"{name:5s} {kind:16s} damaged {psnr(filled[where], flat[where]):5.1f} dB   "
                 f"doprestore {psnr(result.low_rank[where], flat[where]):5.1f} dB {seconds:6.2f} s "
-                f"(rank {result.rank}, {result.how}, converged {result.converged})")  # fmt: skip
+                f"(rank {result.rank}, {result.solution}, converged {result.converged})")  # fmt: skip
         if "missing" not in kind and importlib.util.find_spec("pyrpca"):
             from pyrpca import rpca_pcp_ialm
 
@@ -103,7 +103,8 @@ def video(frames: np.ndarray, output: Path | None) -> None:
     start = time.process_time()
     result = rpca(flat)
     print(f"carphone {len(frames)} frames {frames.shape[2]}x{frames.shape[1]}: {time.process_time() - start:.2f} s, rank "
-          f"{result.rank}, {result.outlier_share:.1%} foreground, {result.how}, converged {result.converged}")  # fmt: skip
+          f"{result.rank}, {result.outlier_share:.1%} foreground, {result.solution}, "
+          f"converged {result.converged}")  # fmt: skip
     if output is not None:
         pick = np.linspace(0, len(frames) - 1, 5).astype(int)
         rows = [x.reshape(frames.shape)[pick] for x in (flat, result.low_rank, np.abs(result.sparse) * 2)]

@@ -122,8 +122,8 @@ def doprestore(problem: Problem):
     from doprestore import rpca
 
     result = rpca(problem.data)
-    how = result.how + ("" if getattr(result, "clear", True) else ", no clear split")
-    return result.low_rank, result.sparse != 0, result.rank, how + ("" if result.converged else ", NOT converged")
+    solution = result.solution + ("" if getattr(result, "clear", True) else ", no clear split")
+    return result.low_rank, result.sparse != 0, result.rank, solution + ("" if result.converged else ", NOT converged")
 
 
 def filled(data: np.ndarray) -> np.ndarray:
@@ -214,7 +214,7 @@ def show(results: Path) -> None:
         groups[kind, f"{rows}x{columns}", name].append(line)
     print(
         f"{'kind':22s} {'shape':>9s} {'method':15s} {'rank':>9s} {'precision':>9s} "
-        f"{'recall':>7s} {'error':>8s} {'s':>6s}  how"
+        f"{'recall':>7s} {'error':>8s} {'s':>6s}  solution"
     )
     met = defaultdict(lambda: [0, 0])
     for (kind, shape, name), lines in sorted(groups.items()):
@@ -253,18 +253,18 @@ def exact_claims(count: int, results: Path) -> None:
             seen = problem.judged & np.isfinite(result.low_rank)
             size = np.sqrt(np.mean(problem.truth[seen] ** 2)) if seen.any() else 1.0
             error = np.sqrt(np.mean((result.low_rank - problem.truth)[seen] ** 2)) / size if seen.any() else 0.0
-            line |= {"how": result.how, "error": float(error)}
+            line |= {"solution": result.solution, "error": float(error)}
         except Exception as error:
-            line["how"] = f"{type(error).__name__}: {error}"
+            line["solution"] = f"{type(error).__name__}: {error}"
         with open(results, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
     lines = read(results)
-    hows = defaultdict(int)
+    solutions = defaultdict(int)
     for line in lines:
-        hows[line["how"]] += 1
-        if line["how"] == "exact" and line["error"] > 1e-6:
+        solutions[line["solution"]] += 1
+        if line["solution"] == "exact" and line["error"] > 1e-6:
             print("wrong `exact`:", json.dumps(line))
-    print(f"{len(lines)} problems: " + ", ".join(f"{how} {number}" for how, number in sorted(hows.items())))
+    print(f"{len(lines)} problems: " + ", ".join(f"{solution} {number}" for solution, number in sorted(solutions.items())))
 
 
 def main() -> None:

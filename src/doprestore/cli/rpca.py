@@ -74,7 +74,7 @@ def command(source: Path, output: Path | None, key: str | None, checkpoint: Path
         "columns": result.low_rank.shape[1],
         "dtype": str(result.low_rank.dtype),
         "outlier_share": result.outlier_share,
-        "solution": result.how,
+        "solution": result.solution,
         **facts(result, settings),
     }
     click.echo(json.dumps(report) if as_json else _summary(report))

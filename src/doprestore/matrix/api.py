@@ -40,7 +40,7 @@ class RpcaResult:
     known entries; expected_mistakes: how many of them are expected to be no more than noise. level: the noise level
     (standard deviation), in a shape that goes with y (None: there is no noise, or the run did not come to it).
     codes: values that were taken for fill codes or saturation, and not fitted to.
-    residual: ‖rest‖_F / ‖y‖_F over the known entries. how: "exact", "noise" or "convex" (see
+    residual: ‖rest‖_F / ‖y‖_F over the known entries. solution: "exact", "noise" or "convex" (see
     :class:`doprestore.matrix.solver.FastSolver`), "descent" (paper preset), "trivial" (a zero matrix), "unfinished".
     clear: whether low-rank part and outliers are clearly split; "convex" is an answer where they are not.
     converged is False when the run was stopped, by ``steps`` or from outside, before its stopping rule held.
@@ -51,7 +51,7 @@ class RpcaResult:
     rank: int
     outlier_share: float
     residual: float
-    how: str
+    solution: str
     steps: int
     seconds: float
     device: str
@@ -117,7 +117,7 @@ def solve(
     del array
     history: list[Progress] = []
     if unit == 0:
-        steps, interrupted, converged, how = 0, False, True, "trivial"
+        steps, interrupted, converged, solution = 0, False, True, "trivial"
         split = Split(y, torch.zeros_like(y), 0, 0.0, empty=None if known is None else (~known.any(1), ~known.any(0)))
         if split.empty is not None:
             leave_empty(split.low_rank, split.sparse, split.empty)
@@ -139,7 +139,7 @@ def solve(
             save_state(job.state_dict() | {"seconds": ended.seconds})
         split = machine.split()
         steps, converged = machine.steps, machine.converged
-        how = machine.how or "unfinished"
+        solution = machine.solution or "unfinished"
     total = y.numel() if known is None else int(torch.count_nonzero(known))
     size = torch.linalg.vector_norm(y).item()
     del y
@@ -151,8 +151,8 @@ def solve(
         rank=split.rank,
         outlier_share=int(torch.count_nonzero(sparse)) / total,
         residual=split.rest / size if size else 0.0,
-        how=how,
-        clear=how not in ("convex", "unfinished"),
+        solution=solution,
+        clear=solution not in ("convex", "unfinished"),
         empty_rows=empty[0],
         empty_columns=empty[1],
         codes=tuple(codes),
@@ -255,7 +255,7 @@ def _filled(array: np.ndarray, known: Tensor | None) -> tuple[Tensor | None, lis
 class _PaperMachine:
     """The literal eq. (6) behind the same interface as the fast solver."""
 
-    how = stage = "descent"
+    solution = stage = "descent"
     done = False  # it makes its steps, whatever they bring
 
     def __init__(self, y: Tensor, known: Tensor | None, alpha: float, settings: MatrixSettings):

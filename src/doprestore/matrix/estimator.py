@@ -16,7 +16,7 @@ class RobustPCA:
     """Robust PCA of samples in rows. No number of components: the rank is found. No mean is subtracted.
 
     The parameters are those of :func:`doprestore.rpca`. After :meth:`fit`: ``low_rank_`` and ``sparse_`` (samples,
-    features), ``components_`` (rank, features) with orthonormal rows, ``n_components_``, ``how_`` and ``converged_``.
+    features), ``components_`` (rank, features) with orthonormal rows, ``n_components_``, ``solution_`` and ``converged_``.
     There is no ``transform`` of other samples: which of their entries are wrong shows only in a split of all.
     """
 
@@ -37,7 +37,7 @@ class RobustPCA:
         result = rpca(X, **self.get_params())
         u, sigma, vt = np.linalg.svd(result.low_rank.astype(np.float64), full_matrices=False)
         self.low_rank_, self.sparse_ = result.low_rank, result.sparse
-        self.n_components_, self.how_, self.converged_ = result.rank, result.how, result.converged
+        self.n_components_, self.solution_, self.converged_ = result.rank, result.solution, result.converged
         self.components_ = vt[: result.rank].astype(result.low_rank.dtype)
         return (u * sigma)[:, : result.rank].astype(result.low_rank.dtype)
 

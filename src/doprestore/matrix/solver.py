@@ -33,7 +33,7 @@ MIN_GAP = 1.5  # between neighbouring singular values, for a guess of the rank
 FLOW_FLOOR = 0.01  # singular values below this share of the first say nothing yet
 CONVEX_FLOOR = 1e-5
 CLIP = 10.0  # the flow sees entries clipped at this times their 75 % quantile: gross outliers must not set its scale
-_STATE = ("steps", "attempt", "how", "done", "flow_target", "spare", "polishing")
+_STATE = ("steps", "attempt", "solution", "done", "flow_target", "spare", "polishing")
 
 
 @dataclass
@@ -57,7 +57,7 @@ class FastSolver:
     data, seen: the same with the entries that are judged but not fitted to (None: there are none), see
     :mod:`doprestore.matrix.codes`.
 
-    Call :meth:`step` until :attr:`done`. :attr:`how` then says where the answer comes from: "exact" (a refit that
+    Call :meth:`step` until :attr:`done`. :attr:`solution` then says where the answer comes from: "exact" (a refit that
     agrees with the data to rounding error, row by row and column by column), "noise" (a fit up to dense noise), or
     "convex" (the solution of (8)); :attr:`converged` is False when the convex solver was stopped before its tolerance.
     """
@@ -76,7 +76,7 @@ class FastSolver:
         self.spare: tuple[Tensor, Tensor] | None = None  # an exact fit with lines that may have directions of their own
         self.polishing = False  # the refit starts from the noisy fit
         self.scaling: Tensor | None = None  # of the lines in the refit
-        self.how = ""
+        self.solution = ""
         self.done = False
         self.norm = torch.linalg.vector_norm(y).item()
         generator = torch.Generator().manual_seed(seed)
@@ -100,7 +100,7 @@ class FastSolver:
 
     @property
     def converged(self) -> bool:
-        return self.done and (self.how != "convex" or self.convex.done)
+        return self.done and (self.solution != "convex" or self.convex.done)
 
     def residual(self) -> float:
         """‖y − X − s‖_F / ‖y‖_F as the current stage sees it; NaN before its first step."""
@@ -156,7 +156,7 @@ class FastSolver:
 
     def _split_refit(self) -> Split:
         low_rank, rank = self._fit(), self.refit.rank
-        level = self._level() if self.how == "exact" else self.refit.threshold
+        level = self._level() if self.solution == "exact" else self.refit.threshold
         levels = torch.full((1, 1), level, dtype=self.y.dtype, device=self.y.device)
         levels = (levels if self.scaling is None else levels * self.scaling).expand(self.y.shape)
         sparse = self._difference(low_rank)
@@ -171,7 +171,7 @@ class FastSolver:
             across.append(rest.sum(1))
             down = down + rest.sum(0)
         empty = None
-        if self.how == "exact":
+        if self.solution == "exact":
             lonely = _lonely(self.refit.u, self.refit.v)
             rank -= sum(int(lines.sum()) for lines in lonely)
             empty = (torch.cat(across) < rank + SPARE) | lonely[0], (down < rank + SPARE) | lonely[1]
@@ -323,7 +323,7 @@ class FastSolver:
             self.attempt = len(ATTEMPTS)
             self._reject()
         else:
-            self.how, self.done = "exact", True
+            self.solution, self.done = "exact", True
 
     def _doubtful(self, evidence: Evidence) -> bool:
         """Whether an exact fit may hold directions that are outliers of a few lines, or of a small matrix, by chance."""
@@ -348,13 +348,13 @@ class FastSolver:
             return
         if self.spare is not None and noisy.rank >= self.spare[0].shape[1]:
             self._start_refit(self.spare[0], torch.ones_like(self.spare[0][0]), self.spare[1], POLISH_DECAY)
-            self.how, self.done = "exact", True
+            self.solution, self.done = "exact", True
             return
         if self.symmetric:
             noisy.make_psd()
         evidence = self._noisy_evidence()
         if is_noise(evidence):
-            self.how, self.done = "noise", True
+            self.solution, self.done = "noise", True
         else:
             self.noisy = None
             self._start_convex()
@@ -380,7 +380,7 @@ class FastSolver:
     def _reject(self) -> None:
         self.refit = None
         if self.convex is not None:
-            self.how, self.done = "convex", True
+            self.solution, self.done = "convex", True
             return
         if self.noisy is not None:
             self._judge_noisy()
