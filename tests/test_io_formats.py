@@ -75,6 +75,9 @@ def test_nan_is_allowed_where_it_is_asked_for_and_filled_in(tmp_path):
     filled = np.load(tmp_path / "out.npy")
     known = np.isfinite(array)
     assert np.isfinite(filled).all() and np.array_equal(filled[known], array[known])
+    array[0, 1] = np.array(0x7FA00000, np.uint32).view(np.float32)  # a NaN that signals when it is computed with
+    np.save(tmp_path / "a.npy", array)
+    assert np.isfinite(read_picture(tmp_path / "a.npy", gaps=True).pixels).all()
     np.save(tmp_path / "b.npy", np.full((2, 2), np.nan))
     with pytest.raises(InputError, match="nothing but NaN"):
         read_picture(tmp_path / "b.npy", gaps=True)

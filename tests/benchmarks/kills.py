@@ -1,9 +1,9 @@
-"""Kill -9 a run at random moments, resume it each time, and compare the file with that of an undisturbed run.
+"""Kill -9 runs of both wings at random moments, resume them each time, and compare the file with that of an undisturbed run.
 
-    python tests/benchmarks/kills.py [--kills 20] [--seed 0]
+    python tests/benchmarks/kills.py [--kills 40] [--seed 0]
 
 Prints a line a kill: how long the process had lived and whether a checkpoint was there. Exit code 1 when the files
-differ.
+differ, or something is left behind.
 """
 
 from __future__ import annotations
@@ -20,28 +20,51 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-PICTURE = ("--steps", "400", "--width", "8", "--device", "cpu")
+# command -> the names of its data and of its output, and what makes the run long enough to be killed
+WINGS = {
+    "image": ("in.png", "out.png", ["--steps", "200", "--width", "4", "--device", "cpu"]),
+    "rpca": ("in.npy", "out.npz", ["--preset", "paper", "--steps", "20000"]),
+}
+
+
+def data_of(command: str, path: Path) -> None:
+    """Write random data for the command."""
+    chance = np.random.default_rng(0)
+    if command == "image":
+        Image.fromarray(chance.integers(0, 256, (64, 64, 3), np.uint8)).save(path)
+    else:
+        np.save(path, chance.standard_normal((100, 100)))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--kills", type=int, default=40, help="half of them of each command")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     chance = random.Random(options.seed)
-    with tempfile.TemporaryDirectory() as folder:
-        return compare(Path(folder), options.kills, chance)
+    bad = 0
+    for number, command in enumerate(WINGS):
+        share = (options.kills + number) // len(WINGS)
+        with tempfile.TemporaryDirectory() as folder:
+            bad += compare(command, Path(folder), share, chance)
+    return 1 if bad else 0
 
 
-def compare(folder: Path, kills: int, chance: random.Random) -> int:
-    source, whole, out, ckpt = (folder / name for name in ("in.png", "whole.png", "out.png", "run.ckpt"))
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)).save(source)
-    base = [sys.executable, "-m", "doprestore", "image", str(source)]
+def compare(command_name: str, folder: Path, kills: int, chance: random.Random) -> int:
+    names, options = WINGS[command_name][:2], WINGS[command_name][2]
+    source, out = (folder / name for name in names)
+    whole, ckpt = out.with_stem("whole"), folder / "run.ckpt"
+    data_of(command_name, source)
+
+    def call(output: Path) -> list[str]:
+        where = [str(source), str(output)] if command_name == "image" else [str(source), "-o", str(output)]
+        return [sys.executable, "-m", "doprestore", command_name, *where, *options]
+
     start = time.perf_counter()
-    subprocess.run([*base, str(whole), *PICTURE], check=True, capture_output=True)
+    subprocess.run(call(whole), check=True, capture_output=True)
     length = time.perf_counter() - start
-    command = [*base, str(out), *PICTURE, "--checkpoint", str(ckpt), "--checkpoint-every", "0.1s", "--resume"]
-    print(f"undisturbed run: {length:.1f} s")
+    command = [*call(out), "--checkpoint", str(ckpt), "--checkpoint-every", "0.1s", "--resume"]
+    print(f"{command_name}, undisturbed: {length:.1f} s", flush=True)
     done = 0
     while done < kills:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -52,9 +75,10 @@ def compare(folder: Path, kills: int, chance: random.Random) -> int:
             process.send_signal(signal.SIGKILL)
             process.communicate()
             done += 1
-            print(f"kill {done:2}: after {lived:4.1f} s, checkpoint {'there' if ckpt.exists() else 'not yet there'}")
-            continue
-        if process.returncode != 0:
+            print(f"kill {done:2}: after {lived:4.1f} s, checkpoint {'there' if ckpt.exists() else 'not there'}")
+            if ckpt.exists() or not out.exists():
+                continue
+        if process.returncode not in (0, -signal.SIGKILL):
             print(errors.decode())
             return 1
         if out.read_bytes() != whole.read_bytes():
@@ -66,7 +90,7 @@ def compare(folder: Path, kills: int, chance: random.Random) -> int:
     same = out.read_bytes() == whole.read_bytes()
     left = sorted(path.name for path in folder.iterdir())
     print(f"{done} kills: the file is {'identical' if same else 'DIFFERENT'}; left behind: {left}")
-    return 0 if same and left == ["in.png", "out.png", "whole.png"] else 1
+    return 0 if same and left == sorted(path.name for path in (source, out, whole)) else 1
 
 
 if __name__ == "__main__":

@@ -66,8 +66,9 @@ class Picture:
         """float32 (C, H, W) in [0, 1]; samples beyond ``levels`` are black and white, those that are unknown grey."""
         low, high = self.value_range
         pixels = np.empty(self.samples.shape, np.float32)
-        for plane, samples in zip(pixels, self.samples, strict=True):  # one at a time: float64 is eight bytes a sample
-            plane[:] = np.clip((samples.astype(np.float64) - low) / (high - low), 0, 1)
+        with np.errstate(invalid="ignore"):  # of unknown samples, which have another value below
+            for plane, samples in zip(pixels, self.samples, strict=True):  # one at a time: float64 is 8 bytes a sample
+                plane[:] = np.clip((samples.astype(np.float64) - low) / (high - low), 0, 1)
         if self.unknown is not None:
             pixels[self.unknown] = 0.5
         return pixels
