@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image
 
 from doprestore.errors import InputError, OutputError
-from doprestore.io.images import check_format, copy_picture, read_picture, write_picture
+from doprestore.io.images import check_format, copy_picture, count_pages, read_picture, write_picture
 
 
 def _integers(depth: str, *shape: int) -> np.ndarray:
@@ -322,3 +322,36 @@ def test_masks_as_arrays_of_zeros_and_ones(run_cli, tmp_path, dtype):
     assert code == 0, stderr
     changed = read_picture(tmp_path / "in.png").samples[0] != read_picture(tmp_path / "out.png").samples[0]
     assert not changed[~bad].any() and changed[bad].mean() > 0.9
+
+
+def test_all_pages_become_a_file_each(run_cli, tmp_path):
+    (tmp_path / "in").mkdir()
+    stack = _integers("uint16", 3, 9, 8)
+    tifffile.imwrite(tmp_path / "in" / "stack.tif", stack, photometric="minisblack")
+    Image.fromarray(_integers("uint8", 9, 8)).save(tmp_path / "in" / "single.png")
+    (tmp_path / "in" / "bad.tif").write_bytes(b"II*\0damaged")
+    many = ("image", tmp_path / "in", tmp_path / "out", "-r", *BLIND)
+    code, stdout, stderr = run_cli(*many, "--page", "all", "--log", tmp_path / "logs")
+    assert code == 1 and "4 restored, 1 failed" in stdout and "bad.tif" in stderr
+    names = ["single.png", "stack_page1.tif", "stack_page2.tif", "stack_page3.tif"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    assert len(list((tmp_path / "logs").iterdir())) == 4
+    for number in (1, 2, 3):
+        assert np.array_equal(tifffile.imread(tmp_path / "out" / f"stack_page{number}.tif"), stack[number - 1])
+    assert "stack.tif: has 3 pages" in run_cli(*many, "--force").stderr
+    for args in (
+        (tmp_path / "in" / "stack.tif", tmp_path / "a.tif"),
+        ("--in-place", ".orig", tmp_path / "in" / "stack.tif"),
+    ):
+        code, _, stderr = run_cli("image", *args, *BLIND, "--page", "all")
+        assert code == 2 and "--page" in stderr
+    assert run_cli("image", tmp_path / "in" / "stack.tif", tmp_path / "a.tif", *BLIND, "--page", "0").code == 2
+
+
+def test_pages_are_counted(tmp_path):
+    fits = pytest.importorskip("astropy.io.fits")
+    fits.HDUList([fits.PrimaryHDU(), *(fits.ImageHDU(np.zeros((4, 3))) for _ in range(2))]).writeto(tmp_path / "a.fits")
+    fits.PrimaryHDU().writeto(tmp_path / "none.fits")
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((5, 4, 3), np.uint8), photometric="minisblack")
+    Image.new("L", (4, 4)).save(tmp_path / "a.png")
+    assert [count_pages(tmp_path / name) for name in ("a.fits", "none.fits", "a.tif", "a.png", "absent")] == [2, 1, 5, 1, 1]

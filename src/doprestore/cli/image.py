@@ -9,7 +9,7 @@ import click
 
 from doprestore.cli import one_line
 from doprestore.cli.interrupt import Interrupt
-from doprestore.cli.options import Duration, Level, Shard, TileSize
+from doprestore.cli.options import Duration, Level, Page, Shard, TileSize
 from doprestore.image.settings import OUTPUTS, PRECISIONS, PRESETS, image_settings
 
 
@@ -103,7 +103,11 @@ def _shown(value: object) -> str:
     metavar="FILE",
     help="Write all facts of the run as JSON; - is standard output.",
 )
-@click.option("--page", type=click.IntRange(1), help="Page of a multi-page TIFF, from 1.")
+@click.option(
+    "--page",
+    type=Page(),
+    help="Page of a multi-page TIFF or image of a FITS file, from 1; all: each to a file of its own in the folder OUTPUT.",
+)
 @click.option(
     "--range",
     "levels",

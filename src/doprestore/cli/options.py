@@ -20,6 +20,19 @@ class Shard(click.ParamType):
         return int(match[1]), int(match[2])
 
 
+class Page(click.ParamType):
+    """The number of a page from 1, or "all"."""
+
+    name = "N|all"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        if value == "all":
+            return value
+        if not re.fullmatch(r"[1-9]\d{0,5}", value):
+            self.fail(f"{value!r} is not the number of a page from 1, nor all", param, ctx)
+        return int(value)
+
+
 class Duration(click.ParamType):
     """A time in seconds: "60", "60s", "5m", "1h"."""
 

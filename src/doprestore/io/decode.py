@@ -29,7 +29,7 @@ from doprestore.io import fits, heif
 from doprestore.io.kinds import DEVELOP, sniff
 from doprestore.io.metadata import Metadata, from_pillow, from_tiff
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "decode", "sniff"]
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "decode", "pages", "sniff"]
 
 # Pillow's own warning level; twice as much, where it starts to refuse, would need several GB here.
 MAX_PIXELS = 89_478_485
@@ -62,6 +62,14 @@ def decode(data: bytes, kind: str, page: int | None) -> tuple[np.ndarray, Metada
     if kind == "PPM" and data[:2] in (b"P5", b"P6") and (found := _ppm16_header(data)):
         return _decode_ppm16(data, *found), Metadata()
     return _decode_pillow(data, kind)
+
+
+def pages(data: bytes, kind: str) -> int:
+    """How many pictures there are to choose from. Raises anything at all for damaged data."""
+    if kind == "TIFF":
+        with _quiet(), tifffile.TiffFile(io.BytesIO(data)) as file:
+            return len(file.pages)
+    return fits.pages(data) if kind == "FITS" else 1
 
 
 def _decode_pillow(data: bytes, kind: str) -> tuple[np.ndarray, Metadata]:

@@ -41,7 +41,7 @@ def decode(data: bytes, number: int | None, check_size: Callable[[int, int, int]
     except UsageError as error:
         raise InputError(str(error)) from error
     with fits.open(io.BytesIO(data), memmap=False) as file:
-        images = [hdu for hdu in file if getattr(hdu, "is_image", False) and hdu.header.get("NAXIS", 0) >= 2]
+        images = _images(file)
         if not images:
             raise InputError("has no image, only tables or headers; name another file")
         if number is None and len(images) > 1:
@@ -62,6 +62,16 @@ def decode(data: bytes, number: int | None, check_size: Callable[[int, int, int]
             raise InputError(f"has samples of type {array.dtype}; save them as 32-bit floats first")
         cards = fits.Header([card for card in hdu.header.cards if card.keyword not in _LAYOUT])
         return array, Metadata(fits=cards.tostring(sep="\n", endcard=False, padding=False))
+
+
+def pages(data: bytes) -> int:
+    """How many images there are."""
+    with plug_in().open(io.BytesIO(data), memmap=False) as file:
+        return max(1, len(_images(file)))
+
+
+def _images(file: Any) -> list[Any]:
+    return [hdu for hdu in file if getattr(hdu, "is_image", False) and hdu.header.get("NAXIS", 0) >= 2]
 
 
 def encode(array: np.ndarray, metadata: Metadata) -> bytes:

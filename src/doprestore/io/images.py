@@ -10,7 +10,7 @@ import numpy as np
 
 from doprestore.errors import DestinationError, InputError, OutputError, UsageError
 from doprestore.io import fits, heif
-from doprestore.io.decode import MAX_BYTES, decode
+from doprestore.io.decode import MAX_BYTES, decode, pages
 from doprestore.io.encode import DEPTHS, EXTENSIONS, LOSSY, MAX_SIDE, NO_ALPHA, encode
 from doprestore.io.files import copy_file, replacing
 from doprestore.io.kinds import remedy, sniff
@@ -155,6 +155,20 @@ def copy_picture(source: Path | str, output: Path | str, like: Picture) -> bool:
         return False
     copy_file(Path(source), Path(output))
     return True
+
+
+def count_pages(path: Path | str) -> int:
+    """How many pictures the file holds, as ``page`` of :func:`read_picture` counts them; 1 where that will be refused."""
+    try:
+        data = _load(path, str(path))
+        kind = sniff(data)
+        return 1 if kind is None else pages(data, kind)
+    except (InputError, UsageError):
+        return 1
+    except MemoryError:
+        raise
+    except Exception:  # decoders raise anything at all on damaged files
+        return 1
 
 
 def _load(path: Path | str, name: str) -> bytes:

@@ -39,7 +39,7 @@ class Files:
 class Choices:
     """What the command line says about reading and writing, the same for every picture."""
 
-    page: int | None = None
+    page: int | str | None = None  # or "all"
     levels: tuple[str, str] | None = None  # --range
     quality: int | None = None
     subsampling: str | None = None
@@ -59,13 +59,14 @@ class Choices:
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to restore. ``backup`` is where the original goes when it is restored in place. ``error`` is what
-    already forbids it."""
+    """One picture to restore. ``backup`` is where the original goes when it is restored in place. ``page``: which of
+    several in the file. ``error`` is what already forbids it."""
 
     source: Path
     output: Path
     files: Files
     backup: Path | None = None
+    page: int | None = None
     error: DoprestoreError | None = None
 
     def is_begun(self) -> bool:
@@ -91,7 +92,9 @@ def plan_one(source: Path, output: Path, files: Files, choices: Choices) -> Job:
     """``image in.png out.png``. Raises what forbids it."""
     if choices.name is not None:
         raise UsageError("--name is for the names in a folder; name a folder as OUTPUT")
-    job = Job(source, output, files)
+    if choices.page == "all":
+        raise UsageError("--page all makes a file of each page; name a folder as OUTPUT")
+    job = Job(source, output, files, page=choices.page)
     if not (choices.force or choices.skip_existing or job.is_begun()) and os.path.isfile(output):
         if not same_file(source, output):
             raise DestinationError(
@@ -109,8 +112,9 @@ def plan_in_place(sources: list[str], files: Files, choices: Choices, *, recursi
         raise UsageError(f"--in-place {suffix!r}: is no suffix for the backups; give one like .orig")
     if Path("x" + suffix).suffix.lower() in EXTENSIONS:
         raise UsageError(f"--in-place {suffix}: the next run would take the backups for pictures; use one like .orig")
-    if choices.name is not None:
-        raise UsageError("--name and --in-place exclude each other; leave one out")
+    if choices.name is not None or choices.page is not None:
+        flag = "--page" if choices.name is None else "--name"
+        raise UsageError(f"{flag} and --in-place exclude each other; leave one out")
     return _plan(sources, None, files, choices, recursive, shard)
 
 
@@ -150,7 +154,11 @@ def _plan(
         if (path := getattr(files, name)) is not None and os.path.isfile(path):
             raise DestinationError(f"--{name} {path}: is a file; with several pictures name a folder")
     found, others = _expand(sources, destination, recursive)
-    planned = [_job(source, name, destination, files, choices) for source, name in found]
+    planned = [
+        _job(source, own, destination, files, choices, page)
+        for source, name in found
+        for own, page in _pages(source, name, choices.page)
+    ]
     if choices.name is not None:  # what an earlier run has written beside its pictures is not a picture to restore
         written = {os.path.realpath(job.output) for job in planned if not same_file(job.source, job.output)}
         others += [job.source for job in planned if os.path.realpath(job.source) in written]
@@ -173,14 +181,26 @@ def _plan(
     return Plan(jobs[k - 1 :: n], others)
 
 
-def _job(source: Path, name: Path, destination: Path | None, files: Files, choices: Choices) -> Job:
+def _pages(source: Path, name: Path, page: int | str | None) -> list[tuple[Path, int | None]]:
+    """The name of each picture to make of the file ``source``, which is called ``name`` itself, and its page."""
+    if page != "all":
+        return [(name, page)]
+    from doprestore.io.images import count_pages
+
+    count = count_pages(source)
+    if count <= 1:  # none in a damaged file, which is refused when it is read
+        return [(name, None)]
+    return [(name.with_stem(f"{name.stem}_page{number}"), number) for number in range(1, count + 1)]
+
+
+def _job(source: Path, name: Path, destination: Path | None, files: Files, choices: Choices, page: int | None = None) -> Job:
     """The picture ``source``, called ``name`` below the folder that was given."""
     own = _files_for(files, name)
     if destination is None:
-        return Job(source, source, own, backup=source.with_name(source.name + choices.in_place))
+        return Job(source, source, own, backup=source.with_name(source.name + choices.in_place), page=page)
     if choices.name is not None:
         name = name.with_name(choices.name.format(stem=name.stem, suffix=name.suffix, name=name.name))
-    return Job(source, destination / name, own)
+    return Job(source, destination / name, own, page=page)
 
 
 def _check_pattern(pattern: str) -> None:

@@ -70,7 +70,7 @@ def restore_file(
             with contextlib.suppress(OSError):
                 os.unlink(files.log)
         return None
-    copied = _is_whole(result, choices) and _left_alone(job, picture)
+    copied = _is_whole(result, job, choices) and _left_alone(job, picture)
     if not copied:
         if job.backup is not None:
             back_up(output, job.backup)
@@ -108,7 +108,7 @@ def read_inputs(job: Job, choices: Choices, *, lenient: bool) -> Ready:
     lenient: options that concern only some formats are ignored for the others, as in a mixed folder.
     """
     files, encoding = job.files, _encoding(choices, job.output, lenient)
-    picture = read_picture(job.source, page=choices.page, levels=choices.levels, gaps=True)
+    picture = read_picture(job.source, page=job.page, levels=choices.levels, gaps=True)
     check_format(job.output, picture, **encoding)
     for path in (files.outliers, files.panel):
         if path is not None:
@@ -122,10 +122,10 @@ def read_inputs(job: Job, choices: Choices, *, lenient: bool) -> Ready:
     return Ready(picture, Inputs(job.source.name, torch.from_numpy(picture.pixels), mask, clean, data), encoding)
 
 
-def _is_whole(result: ImageResult, choices: Choices) -> bool:
+def _is_whole(result: ImageResult, job: Job, choices: Choices) -> bool:
     """Whether nothing was found, and nothing else is asked for that would make another file of the picture."""
     composed = result.settings.output == "composed"
-    plain = choices.quality is None and choices.subsampling is None and choices.page is None
+    plain = choices.quality is None and choices.subsampling is None and job.page is None
     return composed and plain and not result.interrupted and not bool(result.found.any())
 
 
