@@ -88,7 +88,7 @@ def _mend_zip(data: bytearray) -> None:
         entry = data.find(b"PK\1\2")
         while entry >= 0 and int.from_bytes(data[entry + 42 : entry + 46], "little") != start:
             entry = data.find(b"PK\1\2", entry + 4)
-        if entry < 0:
+        if entry < 0 or entry + 46 > len(data):
             break
         method, size = data[entry + 10], int.from_bytes(data[entry + 20 : entry + 24], "little")
         body = bytes(data[start + 30 + name + extra :][:size])
