@@ -41,7 +41,7 @@ class Keeper:
     def __init__(self, path: Path, identity: Mapping[str, Any], *, every: float, resume: bool, interrupt: Interrupt):
         self.path = path
         self.state = open_checkpoint(path, identity, resume, needed=("rows", "seconds"))
-        self.rows: list[dict[str, object]] = [] if self.state is None else self.state["rows"]
+        self.rows: list[dict[str, Any]] = [] if self.state is None else self.state["rows"]
         self._identity = identity
         self._interrupt = interrupt
         self._saver = Saver(self._write, every)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -57,7 +58,7 @@ Example:
 @click.option("--precision", type=click.Choice(PRECISIONS), help="Of the network's convolutions. [default: auto]")
 @click.option("--force", is_flag=True, help="Replace files of an earlier comparison in FOLDER.")
 def command(picture: Path, clean: Path | None, kind: str | None, amount: float | None, methods: list[str],
-            output: Path | None, force: bool, **options: object) -> None:  # fmt: skip
+            output: Path | None, force: bool, **options: Any) -> None:  # fmt: skip
     settings = image_settings(**options)
     if clean is not None and (kind is not None or amount is not None):
         raise UsageError("--clean says that PICTURE is damaged already; leave out --kind and --amount")

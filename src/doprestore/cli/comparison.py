@@ -40,6 +40,7 @@ def compare_file(
             METHODS[name].load()  # a missing extra is told before the work, not after
     given = torch.from_numpy(read_picture(picture).pixels)
     if damage is None:
+        assert clean is not None  # either is given
         original, damaged = torch.from_numpy(read_picture(clean).pixels), given
         if original.shape != damaged.shape:
             raise InputError(f"--clean {clean}: has another size or other colours than {picture}; give its original")

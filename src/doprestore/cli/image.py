@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -182,7 +183,7 @@ def _shown(value: object) -> str:
 )
 @click.option("--dask", metavar="ADDRESS", help="Run on the Dask cluster with this scheduler, like tcp://host:8786.")
 def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recursive: bool, shard: tuple[int, int],
-            dask: str | None, only_look: bool, **options: object) -> int:  # fmt: skip
+            dask: str | None, only_look: bool, **options: Any) -> int:  # fmt: skip
     """Restore the damaged picture INPUT and write it to OUTPUT, in the format of its extension.
 
     Removes sparse, gross damage of any kind: salt-and-pepper and impulse noise, dead lines, scratches,
@@ -250,6 +251,7 @@ def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recurs
     for flag, given in (("--dask", dask is not None), ("--shard", shard != (1, 1)), ("--jobs", choices.jobs > 1)):
         if given:
             raise click.UsageError(f"{flag} is for several pictures; name a folder as OUTPUT")
+    assert destination is not None  # without one they are many
     job = plan_one(Path(sources[0]), Path(destination), files, choices)
     if only_look:
         from doprestore.cli.pictures.dry_run import dry_run
@@ -264,6 +266,6 @@ def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recurs
 
     with Interrupt() as interrupt:
         done = restore_file(job, settings, choices, interrupt)
-        if not choices.quiet:
+        if done is not None and not choices.quiet:
             click.echo(one_line(done.line), err="-" in (destination, str(files.json)))
     return interrupt.exit_code if interrupt.received() else 0

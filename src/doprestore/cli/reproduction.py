@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -31,7 +32,7 @@ def reproduce(names: list[str], folder: Path, scale: str, data: Path | None, pre
     agree = []
     for name in names:
         with Meter(name, None, "cell") as meter:
-            rows = run(name, plan, folder, lambda progress, meter=meter: _show(meter, progress))
+            rows = run(name, plan, folder, partial(_show, meter))
         verdict = load(name).verdict(rows)
         agree.append(verdict.agrees)
         click.echo(line(name, plan, verdict))

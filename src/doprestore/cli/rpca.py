@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -52,7 +53,9 @@ def command(source: Path, output: Path | None, key: str | None, checkpoint: Path
     settings = matrix_settings(preset, symmetric=symmetric or None, **options)
     check_source(source)
     targets = _targets(source, output)
-    unfinished = resume and os.path.exists(checkpoint)  # the outputs, if any, are those of the interrupted run
+    unfinished = (
+        resume and checkpoint is not None and os.path.exists(checkpoint)
+    )  # the outputs, if any, are those of the interrupted run
     check_targets(targets, source, force or unfinished)
     if checkpoint is not None and checkpoint in (source, *targets):
         raise UsageError(f"--checkpoint {checkpoint}: is also the data or an output; give another name")
@@ -105,7 +108,7 @@ def _solve(source, key, settings: MatrixSettings, interrupt: Interrupt, checkpoi
     if checkpoint is not None:
         # More steps, or another device, go on with the same run.
         decisive = {name: value for name, value in vars(settings).items() if name not in ("steps", "device")}
-        identity = {"kind": "rpca", "data": fingerprint(values), "settings": decisive}
+        identity: dict[str, Any] = {"kind": "rpca", "data": fingerprint(values), "settings": decisive}
         state = open_checkpoint(checkpoint, identity, resume)
 
         def save(state: dict) -> None:

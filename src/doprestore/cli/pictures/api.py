@@ -66,4 +66,5 @@ def restore_file(
     )
     job = plan_one(Path(source), Path(destination), files, choices)
     done = restore(job, image_settings(preset, **settings), choices, Interrupt())
+    assert done is not None  # only one of many is left without a result
     return done.facts

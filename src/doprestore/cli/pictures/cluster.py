@@ -94,4 +94,4 @@ def _absolute(job: Job) -> Job:
         return None if path is None else Path(os.path.abspath(path))
 
     files = Files(**{field.name: full(getattr(job.files, field.name)) for field in fields(Files)})
-    return replace(job, source=full(job.source), output=full(job.output), files=files)
+    return replace(job, source=Path(os.path.abspath(job.source)), output=Path(os.path.abspath(job.output)), files=files)

@@ -29,7 +29,7 @@ def describe(job: Job, picture: Picture, result: ImageResult, tiles: int, clean:
     channels, height, width = picture.samples.shape
     device = torch.device(result.device)
     damaged = torch.from_numpy(picture.pixels)
-    values = {"psnr_before": None, "psnr_after": None}
+    values: dict[str, float | None] = {"psnr_before": None, "psnr_after": None}
     if clean is not None:
         values = {"psnr_before": psnr(damaged, clean), "psnr_after": psnr(result.restored, clean)}
     return {

@@ -197,6 +197,7 @@ def _job(source: Path, name: Path, destination: Path | None, files: Files, choic
     """The picture ``source``, called ``name`` below the folder that was given."""
     own = _files_for(files, name)
     if destination is None:
+        assert choices.in_place is not None  # nothing else has no destination
         return Job(source, source, own, backup=source.with_name(source.name + choices.in_place), page=page)
     if choices.name is not None:
         name = name.with_name(choices.name.format(stem=name.stem, suffix=name.suffix, name=name.name))

@@ -6,7 +6,7 @@ import contextlib
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from doprestore.cli.interrupt import Interrupt
 from doprestore.cli.pictures.facts import as_json, describe, write_report
 from doprestore.cli.pictures.jobs import Choices, Job
-from doprestore.cli.pictures.session import Inputs, Run
+from doprestore.cli.pictures.session import Inputs, Session
 from doprestore.cli.screen import count, say
 from doprestore.errors import InputError, UsageError
 from doprestore.image.recovery import ImageResult
@@ -63,8 +63,8 @@ def restore_file(
         if path is not None and str(path) != "-":
             check_output(path)
     damaged, clean, mask = inputs.damaged, inputs.clean, inputs.mask
-    run = Run(inputs, settings, choices, files, interrupt, nested)
-    result = run.recover()
+    session = Session(inputs, settings, choices, files, interrupt, nested)
+    result = session.recover()
     if result.interrupted and nested:
         if files.log is not None and files.checkpoint is None:  # nothing goes on with it, and it would be in the way
             with contextlib.suppress(OSError):
@@ -80,17 +80,19 @@ def restore_file(
     if files.panel is not None:
         parts = {"input": damaged, "restored": result.restored, "damage found": outlier_map(result.outliers)}
         write_picture(files.panel, panel(parts if clean is None else parts | {"clean": clean}).numpy())
-    facts = describe(job, picture, result, run.tiles, clean, mask)
-    facts |= {"command": choices.command, "threads": run.threads}
+    facts = describe(job, picture, result, session.tiles, clean, mask)
+    facts |= {"command": choices.command, "threads": session.threads}
     if files.json is not None:
         if str(files.json) == "-":
             click.echo(as_json(facts), nl=False)
         else:
             write_text(files.json, as_json(facts))
     if files.report is not None:
-        write_report(files.report, facts, run.rows, picture, result, clean)
-    run.finished(result)
-    line = _summary(output, damaged, result, run.tiles, clean) + (", nothing to do: the file as it was" if copied else "")
+        write_report(files.report, facts, session.rows, picture, result, clean)
+    session.finished(result)
+    line = _summary(output, damaged, result, session.tiles, clean) + (
+        ", nothing to do: the file as it was" if copied else ""
+    )
     return Done(line, facts)
 
 
@@ -99,7 +101,7 @@ class Ready(NamedTuple):
 
     picture: Picture
     inputs: Inputs
-    encoding: dict[str, object]
+    encoding: dict[str, Any]
 
 
 def read_inputs(job: Job, choices: Choices, *, lenient: bool) -> Ready:
@@ -137,7 +139,7 @@ def _left_alone(job: Job, picture: Picture) -> bool:
     return job.backup is not None or copy_picture(job.source, job.output, picture)
 
 
-def _encoding(choices: Choices, output: Path, lenient: bool) -> dict[str, object]:
+def _encoding(choices: Choices, output: Path, lenient: bool) -> dict[str, Any]:
     """The options of :func:`write_picture`. ``lenient``: in a mixed folder they concern the formats that have them."""
     quality, subsampling = choices.quality, choices.subsampling
     kind = EXTENSIONS.get(output.suffix.lower())

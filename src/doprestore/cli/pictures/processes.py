@@ -9,6 +9,8 @@ import multiprocessing
 import signal
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
+from multiprocessing.synchronize import Event
+from typing import Any
 
 from doprestore import machine
 from doprestore.cli.interrupt import Interrupt
@@ -21,10 +23,11 @@ _PROCESSES = multiprocessing.get_context("spawn")
 _POLL = 0.3  # seconds between two looks at whether to stop
 
 
-class Told:
+class Told(Interrupt):
     """The workers' side of an :class:`Interrupt`: the command line tells them to stop, signals do not."""
 
-    def __init__(self, event):
+    def __init__(self, event: Event):
+        super().__init__()
         self._event = event
 
     def received(self) -> bool:
@@ -72,7 +75,9 @@ def restore_at_once(plan: Plan, settings: ImageSettings, choices: Choices, inter
     report = Report(plan, choices)
     stop = _PROCESSES.Event()
     threads = max(1, machine.threads() // choices.jobs)
-    waiting, busy, idle = list(reversed(plan.jobs)), {}, []
+    waiting = list(reversed(plan.jobs))
+    busy: dict[Any, Worker] = {}
+    idle: list[Worker] = []
 
     def start(job: Job) -> None:
         worker = idle.pop() if idle else Worker(stop, settings, choices, threads)

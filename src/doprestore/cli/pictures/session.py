@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -34,8 +35,8 @@ class Inputs:
     data: str
 
 
-class Run:
-    """One run. Making it checks the log and, as far as it can, the checkpoint; :meth:`recover` does the work."""
+class Session:
+    """One picture at work. Making it checks the log and, as far as it can, the checkpoint; :meth:`recover` does the work."""
 
     def __init__(
         self,
@@ -48,7 +49,7 @@ class Run:
     ):
         self.inputs = inputs
         self.settings = settings
-        self.rows: list[dict[str, object]] = []
+        self.rows: list[dict[str, Any]] = []
         self._choices = choices
         self._files = files
         self._interrupt = interrupt
@@ -123,8 +124,9 @@ class Run:
             "keep": self._keeper,
         }
         with bar, self._writer or contextlib.nullcontext():
-            for row in self.rows if self._writer is not None else []:  # of the run that this one goes on with
-                self._writer.write(row)
+            if self._writer is not None:
+                for row in self.rows:  # of the session that this one goes on with
+                    self._writer.write(row)
             return self._fitting.recover(self.inputs.damaged, **options)
 
     def _is_fresh(self) -> bool:
