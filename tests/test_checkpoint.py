@@ -224,7 +224,7 @@ def test_kill_9_at_random_moments(run_cli, photo):
     args = ["--steps", "250", "--width", "4", "--device", "cpu"]
     assert run_cli("image", photo, whole, *args).code == 0
     command = [sys.executable, "-m", "doprestore", "image", str(photo), str(out), *args]
-    command += ["--checkpoint", str(ckpt), "--checkpoint-every", "0.01s", "--resume"]
+    command += ["--checkpoint", str(ckpt), "--checkpoint-every", "0.01s", "--resume", "--quiet"]
     chance = random.Random(0)
     for _ in range(2):
         process = subprocess.Popen(command, stdout=-1, stderr=-1)

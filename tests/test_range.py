@@ -52,7 +52,7 @@ def test_the_command_line(run_cli, tmp_path):
     code, _, stderr = run_cli("image", source, out, *QUICK, "--output", "network")
     assert code == 0 and "--range" in stderr and stderr.count("\n") == 1
     assert np.load(out).max() > 2000
-    options = ("--output", "network", "--range", 990, 1110, "--json", facts, "--clean", source)
+    options = ("--output", "network", "--range", 990, 1110, "--json", facts, "--clean", source, "--force")
     code, stdout, stderr = run_cli("image", source, out, *QUICK, *options)
     assert (code, stderr) == (0, "") and "PSNR inf" in stdout  # the clean picture is read in the same range
     known = json.loads(facts.read_text())

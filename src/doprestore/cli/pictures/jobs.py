@@ -92,7 +92,7 @@ def plan_one(source: Path, output: Path, files: Files, choices: Choices) -> Job:
     """``image in.png out.png``. Raises what forbids it."""
     if choices.name is not None:
         raise UsageError("--name is for the names in a folder; name a folder as OUTPUT")
-    if choices.page == "all":
+    if isinstance(choices.page, str):
         raise UsageError("--page all makes a file of each page; name a folder as OUTPUT")
     job = Job(source, output, files, page=choices.page)
     if not (choices.force or choices.skip_existing or job.is_begun()) and os.path.isfile(output):
@@ -183,7 +183,7 @@ def _plan(
 
 def _pages(source: Path, name: Path, page: int | str | None) -> list[tuple[Path, int | None]]:
     """The name of each picture to make of the file ``source``, which is called ``name`` itself, and its page."""
-    if page != "all":
+    if not isinstance(page, str):
         return [(name, page)]
     from doprestore.io.images import count_pages
 
