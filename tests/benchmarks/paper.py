@@ -5,9 +5,10 @@
                                                                      so on to the last; several processes share them
     python tests/benchmarks/paper.py FOLDER --data PICTURES --fast   the fast preset on the same crops
 
-PICTURES holds F16, Peppers, Baboon and kodim03.png. The runs are those of `doprestore reproduce all --scale small`; in
-the order here a first answer comes early. A curve is FOLDER/<run>.csv, the state of a run FOLDER/<run>.pt.
-tests/benchmarks/paper/ holds the curves of finished runs.
+--only F16-64 leaves all runs out but those of F16 at 64x64. PICTURES holds F16, Peppers, Baboon and kodim03.png. The
+runs are those of `doprestore reproduce all --scale small`; in the order here a first answer comes early. A curve is
+FOLDER/<run>.csv, the state of a run FOLDER/<run>.pt. tests/benchmarks/paper/ holds the curves so far; the table says which
+of them are of unfinished runs.
 """
 
 from __future__ import annotations
@@ -82,10 +83,15 @@ def rows(plan: Plan, cell: Cell, curve: list[list[float]]) -> list[Row]:
     return [cell | row for row in point_rows(curve, psnr(damage(clean, cell), clean))]
 
 
-def run_all(plan: Plan, folder: Path) -> None:
+def chosen(plan: Plan, only: str) -> list[Cell]:
+    """The cells of that picture and side; all of them for no words."""
+    return [cell for cell in every_cell(plan) if only in ("", f"{cell['picture']}-{cell['side']}")]
+
+
+def run_all(plan: Plan, folder: Path, only: str) -> None:
     """Run what is not finished and what no other process is at."""
     torch.set_num_threads(1)
-    for cell in every_cell(plan):
+    for cell in chosen(plan, only):
         if is_finished(cell, points(folder / f"{run_name(cell)}.csv")):
             continue
         with open(folder / f"{run_name(cell)}.lock", "w") as lock:
@@ -97,11 +103,11 @@ def run_all(plan: Plan, folder: Path) -> None:
             load("fig3").runs.compute(cell, plan, lambda step, steps: print(f"  {step} of {steps}", flush=True))
 
 
-def fast(plan: Plan) -> Iterator[str]:
+def fast(plan: Plan, only: str) -> Iterator[str]:
     """The fast preset, one thread, on the crops and levels of the DOP runs: network's output, composed, and time."""
     torch.set_num_threads(1)
     yield "| picture | damaged | network | composed | processor seconds |\n|---|---|---|---|---|"
-    crops = {(cell["picture"], cell["side"], cell["amount"]): cell for cell in every_cell(plan) if cell["method"] == DOP}
+    crops = {(cell["picture"], cell["side"], cell["amount"]): cell for cell in chosen(plan, only) if cell["method"] == DOP}
     for cell in crops.values():
         clean = clean_picture(plan, cell)
         damaged = damage(clean, cell)
@@ -118,13 +124,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--run", action="store_true")
     parser.add_argument("--fast", action="store_true")
+    parser.add_argument("--only", default="", metavar="PICTURE-SIDE")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     plan = Plan("small", "paper", "cpu", read_pictures(find_pictures(args.data), "small"), args.folder)
     if args.run:
-        run_all(plan, args.folder)
+        run_all(plan, args.folder, args.only)
         return
-    for line in fast(plan) if args.fast else lines(plan, args.folder):
+    for line in fast(plan, args.only) if args.fast else lines(plan, args.folder):
         print(line, flush=True)
 
 
