@@ -275,6 +275,16 @@ def test_the_table_of_long_runs_tells_finished_from_unfinished(tmp_path, paper_i
     assert any(line.startswith("fig1b: ") and "DISAGREES" in line for line in told())
 
 
+def test_the_kept_curves_are_of_these_runs_and_rise_step_by_step(paper_images):
+    plan = Plan("small", "paper", "cpu", read_pictures(list(paper_images.values()), "small"))
+    steps = {fig_pictures.run_name(cell): cell["steps"] for cell in paper.every_cell(plan)}
+    curves = list((Path(paper.__file__).parent / "paper").glob("*.csv"))
+    assert curves
+    for path in curves:
+        made = [int(point[0]) for point in paper.points(path)]
+        assert path.stem in steps and made == sorted(set(made)) and made[-1] <= steps[path.stem]
+
+
 def test_picture_figures_run_and_share_their_runs(run_cli, gallery, tmp_path):
     out = tmp_path / "results"
     for name in ("fig3", "fig4a", "fig4b", "fig1b"):
