@@ -29,7 +29,7 @@ def _resident() -> int:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about glibc")
 def test_freed_memory_is_kept_for_a_while_and_then_given_back():
-    with machine.freed_memory_kept():
+    with machine.hold_freed_memory():
         bytearray(200 * MEGABYTE)
         held = _resident()
         before = _faults()

@@ -17,9 +17,11 @@ from doprestore.errors import UsageError
 _PROC = Path("/proc")
 LITTLE = 64 * 64  # pixels that one thread is enough for
 _CGROUPS = Path("/sys/fs/cgroup")
-# glibc's mallopt(3): M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD
-_KEEPING = {-1: 2**31 - 1, -2: 2**26, -3: 2**30}
-_USUAL = {-1: 2**26, -2: 2**17, -3: 2**25}  # where glibc itself arrives in programs with large blocks
+# Numbers of glibc's mallopt(3), M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_THRESHOLD, and what they are set to, in bytes, so
+# that no block of up to 1 GB goes back to the system.
+_HOLDING = {-1: 2**31 - 1, -2: 2**26, -3: 2**30}
+# The same where glibc itself arrives in programs that free large blocks.
+_USUAL = {-1: 2**26, -2: 2**17, -3: 2**25}
 
 
 def choose_device(name: str) -> torch.device:
@@ -139,7 +141,7 @@ def release_memory(device: torch.device) -> None:
 
 
 @contextlib.contextmanager
-def freed_memory_kept() -> Iterator[None]:
+def hold_freed_memory() -> Iterator[None]:
     """While this lasts, memory that is freed stays with the process, which soon asks for as much again.
 
     glibc gives large blocks back, and every page of the next ones costs an interrupt: up to a seventh of the time
@@ -149,7 +151,7 @@ def freed_memory_kept() -> Iterator[None]:
     if library is None:
         yield
         return
-    for name, value in _KEEPING.items():
+    for name, value in _HOLDING.items():
         library.mallopt(name, value)
     try:
         yield

@@ -14,7 +14,7 @@ from doprestore.image.grid import MIN_TILE, Grid, largest_tile, tiles_at_a_time,
 from doprestore.image.recovery import ImageResult, recover_image
 from doprestore.image.settings import ImageSettings
 from doprestore.image.tiles import recover_tiles
-from doprestore.machine import choose_device, free_memory, freed_memory_kept, release_memory
+from doprestore.machine import choose_device, free_memory, hold_freed_memory, release_memory
 
 SHARE_OF_FREE = 0.85  # of the memory that is free; the rest is for what else goes on
 OUT_OF_MEMORY = ("allocate memory", "out of memory", "ALLOC_FAILED")  # in torch's messages
@@ -65,7 +65,7 @@ class Fitting:
         """
         while True:
             try:
-                with freed_memory_kept():
+                with hold_freed_memory():
                     return attempt()
             except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
                 # Neither the CPU's allocator nor cuDNN's has an exception of its own.
