@@ -72,12 +72,12 @@ def test_never_overwrites_without_force(folder, run_cli):
     np.save("data.npy", _problem()[1])
     (folder / "data.sparse.npy").write_bytes(b"precious")
     code, _, stderr = run_cli("rpca", "data.npy")
-    assert code == 1 and "--force" in stderr and stderr.count("\n") == 1
+    assert code == 2 and "--force" in stderr and stderr.count("\n") == 1
     assert (folder / "data.sparse.npy").read_bytes() == b"precious"
     assert not (folder / "data.low_rank.npy").exists()
     assert run_cli("rpca", "data.npy", "--force").code == 0
     np.savez("d.npz", a=np.ones((3, 3)))
-    assert run_cli("rpca", "d.npz", "-o", "d.npz", "--force").code == 1  # not even then onto the input
+    assert run_cli("rpca", "d.npz", "-o", "d.npz", "--force").code == 2  # not even then onto the input
 
 
 def _bad_files():
@@ -218,7 +218,7 @@ def test_sense_recovers_and_reports_the_error(folder, run_cli):
     with np.load("p.recovered.npz") as found:
         assert _error(found["X"], x) == pytest.approx(report["error"], rel=1e-6)
         np.testing.assert_allclose(np.einsum("mij,ij->m", a, found["X"]) + found["s"], y, atol=1e-4)
-    assert run_cli("sense", "p.npz").code == 1
+    assert run_cli("sense", "p.npz").code == 2
 
 
 def test_sense_truth_never_influences_the_result(folder, run_cli):

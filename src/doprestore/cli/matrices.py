@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import click
-from tqdm import tqdm
 
 from doprestore._version import __version__
-from doprestore.errors import DoprestoreError, InputError, OutputError
+from doprestore.cli.screen import Meter
+from doprestore.errors import DestinationError, DoprestoreError, InputError
+from doprestore.io.files import same_file
 from doprestore.matrix.settings import PRESETS, MatrixSettings
 
 PAPER = PRESETS["paper"]
@@ -50,19 +50,18 @@ def check_source(source: Path) -> None:
 def check_targets(targets: list[Path], source: Path, force: bool) -> None:
     """Refuse to overwrite, before any work; the input never, whatever --force says."""
     for path in targets:
-        if os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source):
-            raise OutputError(f"{path}: is also the input; give another name")
+        if same_file(path, source):
+            raise DestinationError(f"{path}: is also the input; give another name")
         if os.path.exists(path) and not force:
-            raise OutputError(f"{path}: exists already; give another name with -o, or --force to replace it")
+            raise DestinationError(f"{path}: exists already; give another name with -o, or --force to replace it")
 
 
 def run_with_bar(label: str, steps: int, solve):
-    """Call ``solve(callback)`` with a progress bar on stderr, where that is a terminal."""
-    with tqdm(total=steps, desc=label, unit="step", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
+    """Call ``solve(callback)`` and show on stderr how far it is."""
+    with Meter(label, steps, "step") as meter:
 
         def show(progress) -> None:
-            bar.set_postfix(stage=progress.stage, residual=f"{progress.loss:.1e}", refresh=False)
-            bar.update(progress.step - bar.n)
+            meter.show(progress.step, stage=progress.stage, residual=f"{progress.loss:.1e}")
 
         try:
             return solve(show)
