@@ -13,7 +13,8 @@ def test_version_says_where_it_would_run(run_cli):
     code, stdout, stderr = run_cli("--version")
     assert (code, stderr, stdout.count("\n")) == (0, "", 1)
     assert stdout.startswith(f"doprestore {__version__}, Python {platform.python_version()}, torch {torch.__version__}, ")
-    assert stdout.endswith(f" {torch.get_num_threads()} threads\n")
+    threads = torch.get_num_threads()
+    assert stdout.endswith(f", {threads} thread{'s' if threads > 1 else ''}\n")
     assert ("cuda" in stdout) == torch.cuda.is_available()
 
 

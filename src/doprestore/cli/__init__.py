@@ -50,12 +50,15 @@ def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 
     import torch
 
+    from doprestore.cli.screen import count
     from doprestore.machine import choose_device, processor
 
     device = choose_device("auto")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     python, threads = platform.python_version(), torch.get_num_threads()
-    click.echo(f"doprestore {__version__}, Python {python}, torch {torch.__version__}, {device}: {name}, {threads} threads")
+    click.echo(
+        f"doprestore {__version__}, Python {python}, torch {torch.__version__}, {device}: {name}, {count(threads, 'thread')}"
+    )
     ctx.exit()
 
 
