@@ -79,11 +79,24 @@ def facts(result, settings: MatrixSettings) -> dict[str, object]:
         "steps": result.steps,
         "seconds": result.seconds,
         "converged": result.converged,
+        "clear": result.clear,
         "interrupted": result.interrupted,
         "device": result.device,
         "settings": vars(settings),
         "version": __version__,
     }
+
+
+NOT_CONVERGED, NO_CLEAR_SPLIT = 3, 4  # exit codes: the outputs are written, but are not what was asked for
+
+
+def exit_code(result, interrupt) -> int:
+    """What the command ends with, once its outputs are written."""
+    if result.interrupted:
+        return interrupt.exit_code
+    if not result.converged:
+        return NOT_CONVERGED
+    return 0 if result.clear else NO_CLEAR_SPLIT
 
 
 def state_of(report: dict) -> str:

@@ -10,10 +10,21 @@ from typing import Any
 import click
 
 from doprestore.cli.interrupt import Interrupt
-from doprestore.cli.matrices import check_source, check_targets, facts, matrix_options, run_with_bar, state_of
+from doprestore.cli.matrices import check_source, check_targets, exit_code, facts, matrix_options, run_with_bar, state_of
 from doprestore.cli.options import Duration
 from doprestore.errors import InputError, UsageError
 from doprestore.matrix.settings import MatrixSettings, matrix_settings
+
+# What the answer is, for people; and, in --json, the equation of the paper that it solves.
+MEANING = {
+    "exact": "agrees with the data to rounding error",
+    "noise": "agrees with the data up to dense noise",
+    "convex": "no clear split; this is the low rank of least nuclear norm",
+    "descent": "plain gradient descent",
+    "trivial": "all entries are zero",
+    "unfinished": "stopped before there was an answer",
+}
+EQUATION = {"exact": "(3)", "noise": "(3)", "convex": "(8)", "descent": "(6)"}
 
 
 @click.command("rpca", context_settings={"help_option_names": ["-h", "--help"]})
@@ -47,6 +58,8 @@ def command(source: Path, output: Path | None, key: str | None, checkpoint: Path
     Example:
       doprestore rpca data.npy
       doprestore rpca table.csv -o parts.npz --json
+
+    Exit code 3: not converged; 4: no clear split into low rank and outliers. The outputs are written all the same.
     """
     if resume and checkpoint is None:
         raise UsageError("--resume goes on from a checkpoint; name it with --checkpoint FILE")
@@ -78,10 +91,15 @@ def command(source: Path, output: Path | None, key: str | None, checkpoint: Path
         "dtype": str(result.low_rank.dtype),
         "outlier_share": result.outlier_share,
         "solution": result.solution,
+        "equation": EQUATION.get(result.solution),
+        "empty_rows": result.empty_rows,
+        "empty_columns": result.empty_columns,
+        "codes": result.codes,
+        "expected_mistakes": result.expected_mistakes,
         **facts(result, settings),
     }
     click.echo(json.dumps(report) if as_json else _summary(report))
-    return interrupt.exit_code if result.interrupted else 0
+    return exit_code(result, interrupt)
 
 
 def _targets(source: Path, output: Path | None) -> list[Path]:
@@ -130,17 +148,24 @@ def _write(targets: list[Path], result, header) -> None:
 
 
 def _summary(report: dict) -> str:
-    meaning = {
-        "exact": "agrees with the data to rounding error",
-        "noise": "agrees with the data up to dense noise",
-        "convex": "solution of the convex program (8)",
-        "descent": "gradient descent, eq. (6)",
-        "trivial": "all entries are zero",
-    }[report["solution"]]
     lines = [
         f"{report['input']}: {report['rows']} x {report['columns']} {report['dtype']}, rank {report['rank']}, "
         f"{report['outlier_share']:.2%} outliers, relative residual {report['relative_residual']:.1e}",
-        f"{state_of(report)}: {meaning}; {report['steps']} steps, {report['seconds']:.2f} s on {report['device']}",
-        "wrote " + ", ".join(report["outputs"]),
+        f"{state_of(report)}: {MEANING[report['solution']]}; {report['steps']} "
+        f"steps, {report['seconds']:.2f} s on {report['device']}",
     ]
+    if report["expected_mistakes"] >= 1:
+        lines.append(f"about {report['expected_mistakes']:.0f} of the outliers are expected to be noise")
+    if report["codes"]:
+        values = ", ".join(f"{code:g}" for code in report["codes"])
+        lines.append(f"taken for a fill code or saturation, as it is repeated too often: {values}")
+    for name in ("rows", "columns"):
+        if report[f"empty_{name}"]:
+            lines.append(f"left empty, as too little is known of them: {name} {_listed(report[f'empty_{name}'])}")
+    lines.append("wrote " + ", ".join(report["outputs"]))
     return "\n".join(lines)
+
+
+def _listed(numbers: tuple[int, ...]) -> str:
+    """Counted from 0, as in the arrays."""
+    return ", ".join(map(str, numbers[:10])) + (f" and {len(numbers) - 10} more" if len(numbers) > 10 else "")

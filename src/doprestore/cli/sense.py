@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from doprestore.cli.interrupt import Interrupt
-from doprestore.cli.matrices import check_source, check_targets, facts, matrix_options, run_with_bar, state_of
+from doprestore.cli.matrices import check_source, check_targets, exit_code, facts, matrix_options, run_with_bar, state_of
 from doprestore.errors import InputError
 from doprestore.matrix.settings import matrix_settings
 
@@ -33,6 +33,8 @@ def command(source: Path, output: Path | None, as_json: bool, force: bool, prese
     \b
     Example:
       doprestore sense problem.npz -o answer.npz
+
+    Exit code 3: not converged; 4: too few measurements to tell X. The output is written all the same.
     """
     settings = matrix_settings(preset, symmetric=symmetric or None, **options)
     check_source(source)
@@ -60,13 +62,15 @@ def command(source: Path, output: Path | None, as_json: bool, force: bool, prese
         "input": str(source),
         "output": str(target),
         "measurements": len(problem["y"]),
+        "unknowns": result.unknowns,
+        "solution": result.how,
         "rows": result.signal.shape[0],
         "columns": result.signal.shape[1],
         "error": None if truth is None else relative_error(result.signal, truth),
         **facts(result, settings),
     }
     click.echo(json.dumps(report) if as_json else _summary(report))
-    return interrupt.exit_code if result.interrupted else 0
+    return exit_code(result, interrupt)
 
 
 def _summary(report: dict) -> str:
@@ -74,6 +78,14 @@ def _summary(report: dict) -> str:
     return (
         f"{report['input']}: {report['measurements']} measurements of {report['rows']} x {report['columns']}, rank "
         f"{report['rank']}, relative residual {report['relative_residual']:.1e}{known}\n"
-        f"{state_of(report)}; {report['steps']} steps, "
+        f"{state_of(report)}: {_meaning(report)}; {report['steps']} steps, "
         f"{report['seconds']:.2f} s on {report['device']}\nwrote {report['output']}"
     )
+
+
+def _meaning(report: dict) -> str:
+    return {
+        "exact": "agrees with the measurements to rounding error",
+        "descent": "gradient descent",
+        "underdetermined": f"underdetermined: {report['measurements']} measurements for {report['unknowns']} unknowns",
+    }[report["solution"]]

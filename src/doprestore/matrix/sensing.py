@@ -22,7 +22,8 @@ from doprestore.matrix.solver import guess_rank
 from doprestore.outliers import MirrorOutliers
 
 GAMMA = 1e-4  # fast preset: start of U, V, g and h, for measurements of unit size
-AGREES = 1e-9  # in units of the largest measurement
+AGREES, AGREES_SINGLE = 1e-9, 1e-5  # in units of the largest measurement; of A or y in float32 or less
+SURE = 1.5  # times as many measurements as a matrix of that rank has unknowns must agree
 REFIT_STEPS = 200
 REFIT_DECAY = 0.8
 SETTLED = 1e-4  # relative residual that counts as converged
@@ -31,7 +32,8 @@ SETTLED = 1e-4  # relative residual that counts as converged
 @dataclass(frozen=True)
 class SenseResult:
     """signal: X, (rows, columns); corruption: s, (m,). residual: ‖A(X) + s − y‖ / ‖y‖, converged when <= 1e-4.
-    how: "exact" (a refit that agrees with the trusted measurements to rounding error) or "descent"."""
+    how: "exact" (a refit that agrees with the trusted measurements to rounding error), "descent", or "underdetermined":
+    there are fewer measurements than it takes to tell a matrix of that rank. unknowns: of such a matrix."""
 
     signal: np.ndarray
     corruption: np.ndarray
@@ -43,6 +45,12 @@ class SenseResult:
     device: str
     converged: bool
     interrupted: bool
+    unknowns: int = 0
+
+    @property
+    def clear(self) -> bool:
+        """Whether the measurements tell X at all."""
+        return self.how != "underdetermined"
 
 
 def sense(
@@ -60,7 +68,7 @@ def sense(
     """
     start = time.perf_counter()
     device = matrix_device(settings.device)
-    a, target = _checked(matrices, y)
+    a, target, agrees = _checked(matrices, y)
     rows, columns = a.shape[1:]
     if settings.symmetric and rows != columns:
         raise UsageError(f"--symmetric needs square matrices A_i, not {rows} x {columns}; leave it out")
@@ -74,17 +82,24 @@ def sense(
     residual, interrupted = job.residual, ended.interrupted
     signal, sparse, how = descent.signal(), descent.outliers.value(), "descent"
     if settings.preset == "fast" and not interrupted:
-        fitted = refit_measurements(descent.operator, descent.y, signal)
+        fitted = refit_measurements(descent.operator, descent.y, signal, agrees)
         if fitted is not None:
             signal, how = fitted, "exact"
             sparse = descent.y - descent.operator.apply(signal)
-            sparse[sparse.abs() <= AGREES] = 0
+            sparse[sparse.abs() <= agrees] = 0
             residual = torch.linalg.vector_norm(descent.operator.apply(signal) + sparse - descent.y).item() / norm
+    if not target.any():  # what the descent leaves of its start is no signal
+        signal, sparse = torch.zeros_like(signal), torch.zeros_like(sparse)
     sigma = torch.linalg.svdvals(signal)
+    rank = int((sigma > 1e-3 * sigma[0]).sum())
+    unknowns = rank * (rows + columns - rank)
+    if how != "exact" and not interrupted and len(target) < SURE * unknowns:
+        how = "underdetermined"
     return SenseResult(
         signal=(signal * scale).cpu().numpy(),
         corruption=(sparse * size).cpu().numpy(),
-        rank=int((sigma > 1e-3 * sigma[0]).sum()),
+        rank=rank,
+        unknowns=unknowns,
         residual=residual,
         how=how,
         steps=descent.steps,
@@ -138,17 +153,20 @@ class _Sensing:
         self.descent.load_state_dict(state, state["steps"])
 
 
-def refit_measurements(operator: Operator, y: torch.Tensor, start: torch.Tensor) -> torch.Tensor | None:
+def refit_measurements(
+    operator: Operator, y: torch.Tensor, start: torch.Tensor, agrees: float = AGREES
+) -> torch.Tensor | None:
     """Alternating least squares from ``start`` on the measurements within a falling threshold; None when not exact.
 
-    Kept only when many more measurements agree to rounding error than a matrix of that rank has unknowns: see
+    agrees: what counts as agreement, in units of y. Kept only when many more measurements agree to rounding error than a
+    matrix of that rank has unknowns: see
     :mod:`doprestore.matrix.refit`, of which this is the form for general measurements.
     """
     left, sigma, right = torch.linalg.svd(start, full_matrices=False)
     rank = guess_rank(sigma, 1e-3)
     rows, columns = start.shape
     unknowns = rank * (rows + columns - rank)
-    if rank == 0 or 1.5 * unknowns > len(y):
+    if rank == 0 or SURE * unknowns > len(y):
         return None
     u, v = left[:, :rank] * sigma[:rank], right[:rank].T
     assert isinstance(operator, Stack)  # what :func:`_start` measures with
@@ -157,7 +175,7 @@ def refit_measurements(operator: Operator, y: torch.Tensor, start: torch.Tensor)
     for _ in range(REFIT_STEPS):
         error = (operator.apply(u @ v.T) - y).abs()
         floor = NOISE_FACTOR * error.quantile(0.3).item()
-        threshold = max(floor, REFIT_DECAY * threshold, AGREES) if threshold < math.inf else floor
+        threshold = max(floor, REFIT_DECAY * threshold, agrees) if threshold < math.inf else floor
         trusted = error <= threshold
         if int(trusted.sum()) < 1.2 * unknowns:
             return None
@@ -166,17 +184,17 @@ def refit_measurements(operator: Operator, y: torch.Tensor, start: torch.Tensor)
         u = torch.linalg.qr(u)[0]
         design = torch.einsum("mij,ik->mjk", a[trusted], u).flatten(1)
         v = _least_squares(design, y[trusted]).reshape(columns, rank)
-        if threshold <= AGREES:
+        if threshold <= agrees:
             break
-    agree = int(((operator.apply(u @ v.T) - y).abs() <= AGREES).sum())
-    return u @ v.T if agree >= 1.5 * unknowns else None
+    agree = int(((operator.apply(u @ v.T) - y).abs() <= agrees).sum())
+    return u @ v.T if agree >= SURE * unknowns else None
 
 
 def _least_squares(design: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     # A tiny ridge instead of a driver for deficient ranks, which exists on the CPU only.
     gram = design.T @ design
-    gram.diagonal().add_(1e-14 * gram.diagonal().mean())
-    return torch.linalg.solve(gram, design.T @ y)
+    gram.diagonal().add_(1e-14 * gram.diagonal().mean() + 1e-300)
+    return torch.linalg.solve_ex(gram, design.T @ y)[0].nan_to_num(0.0, 0.0, 0.0)
 
 
 def _start(operator: Stack, y: torch.Tensor, settings: MatrixSettings, alpha: float) -> tuple[Descent, float, float]:
@@ -201,7 +219,8 @@ def _start(operator: Stack, y: torch.Tensor, settings: MatrixSettings, alpha: fl
     return descent, scale / norm, scale
 
 
-def _checked(matrices: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def _checked(matrices: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray, float]:
+    """A and y in float64, and how closely what is right must agree, in units of the largest measurement."""
     a, y = np.asarray(matrices), np.asarray(y)
     for name, array, dimensions in (("A", a, 3), ("y", y, 1)):
         if array.dtype.kind not in "biuf":
@@ -213,4 +232,7 @@ def _checked(matrices: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]
             raise InputError(f"{name} holds NaN or infinite values; leave out those measurements")
     if len(a) != len(y):
         raise InputError(f"A has {len(a)} matrices and y has {len(y)} values; they must be as many")
-    return a.astype(np.float64), y.astype(np.float64)
+    if not a.any():
+        raise InputError("A is zero throughout: nothing was measured")
+    single = any(array.dtype.kind == "f" and array.dtype.itemsize <= 4 for array in (a, y))
+    return a.astype(np.float64), y.astype(np.float64), AGREES_SINGLE if single else AGREES

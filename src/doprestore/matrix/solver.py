@@ -33,7 +33,7 @@ MIN_GAP = 1.5  # between neighbouring singular values, for a guess of the rank
 FLOW_FLOOR = 0.01  # singular values below this share of the first say nothing yet
 CONVEX_FLOOR = 1e-5
 CLIP = 10.0  # the flow sees entries clipped at this times their 75 % quantile: gross outliers must not set its scale
-_STATE = ("steps", "attempt", "solution", "done", "flow_target", "spare", "polishing")
+_STATE = ("steps", "attempt", "solution", "done", "flow_target", "spare", "polishing", "simplest")
 
 
 @dataclass
@@ -76,6 +76,7 @@ class FastSolver:
         self.spare: tuple[Tensor, Tensor] | None = None  # an exact fit with lines that may have directions of their own
         self.polishing = False  # the refit starts from the noisy fit
         self.scaling: Tensor | None = None  # of the lines in the refit
+        self.simplest: tuple[Tensor, Tensor] | None = None  # the exact fit of lowest rank, while a lower one is tried
         self.solution = ""
         self.done = False
         self.norm = torch.linalg.vector_norm(y).item()
@@ -299,6 +300,14 @@ class FastSolver:
             self.flow.release()
         self._start_refit(u[:, :rank], sigma[:rank], v[:, :rank], decay)
 
+    def _restart(self, u: Tensor, v: Tensor, rank: int | None = None) -> None:
+        """A refit from U Vᵀ, or from its leading directions."""
+        left, first = torch.linalg.qr(u)
+        right, second = torch.linalg.qr(v)
+        a, sigma, b = torch.linalg.svd(first @ second.T)
+        keep = slice(0, rank)
+        self._start_refit((left @ a)[:, keep], sigma[keep], (right @ b.T)[:, keep], POLISH_DECAY)
+
     def _start_refit(self, u: Tensor, sigma: Tensor, v: Tensor, decay: float) -> None:
         known = self.known
         coarse = self.coarse if self.y.dtype != torch.float32 and not self.polishing else None
@@ -316,12 +325,20 @@ class FastSolver:
             _make_psd(refit)
         evidence = support(refit.target, refit.residual(), refit.known, refit.rank, self._level())
         if not is_exact(evidence):
-            self._reject()
+            if self.simplest is None:
+                self._reject()
+            else:
+                self._restart(*self.simplest)
+                self.solution, self.done = "exact", True
         elif self.noisy is None and self.convex is None and self._doubtful(evidence):
             # Right, or a few outliers that were taken for directions: the noisy fit may need fewer.
             self.spare = refit.u, refit.v
             self.attempt = len(ATTEMPTS)
             self._reject()
+        elif self.noisy is not None and refit.rank > 1:
+            # Where much is unknown, a rank too high agrees with the data as well, and is wrong elsewhere.
+            self.simplest = refit.u, refit.v
+            self._restart(refit.u, refit.v, refit.rank - 1)
         else:
             self.solution, self.done = "exact", True
 
@@ -337,17 +354,14 @@ class FastSolver:
             self.polishing = True
             u, v = noisy.factors()
             u, v = (u / noisy.scaling(), v) if noisy.wide else (u, v / noisy.scaling().T)
-            left, first = torch.linalg.qr(u)
-            right, second = torch.linalg.qr(v)
-            a, sigma, b = torch.linalg.svd(first @ second.T)
-            self._start_refit(left @ a, sigma, right @ b.T, POLISH_DECAY)
+            self._restart(u, v)
             return
         self.polishing = False
         if noisy.at_floor:
             noisy.lower_floor()
             return
         if self.spare is not None and noisy.rank >= self.spare[0].shape[1]:
-            self._start_refit(self.spare[0], torch.ones_like(self.spare[0][0]), self.spare[1], POLISH_DECAY)
+            self._restart(*self.spare)
             self.solution, self.done = "exact", True
             return
         if self.symmetric:
