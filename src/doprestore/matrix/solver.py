@@ -14,7 +14,7 @@ from doprestore.matrix.blocks import blocks
 from doprestore.matrix.convex import ConvexRPCA
 from doprestore.matrix.flow import Flow
 from doprestore.matrix.noise import FLOOR, NoisyFit, levels
-from doprestore.matrix.refit import AGREES, SAMPLE, Refit, support
+from doprestore.matrix.refit import AGREES, MOST_STEPS, SAMPLE, Refit, support
 from doprestore.matrix.tail import LIMIT, Law, fit_law, threshold
 from doprestore.matrix.verdict import SPARE, SURPLUS, Evidence, is_exact, is_noise
 
@@ -343,8 +343,10 @@ class FastSolver:
             self.solution, self.done = "exact", True
 
     def _doubtful(self, evidence: Evidence) -> bool:
-        """Whether an exact fit may hold directions that are outliers of a few lines, or of a small matrix, by chance."""
-        many = evidence.agreeing < (1 - DOUBTFUL) * evidence.known and self.y.numel() <= SMALL
+        """Whether an exact fit may hold directions that are outliers of a few lines, or fit what is not known or a small
+        matrix by chance."""
+        uncertain = self.known is not None or self.y.numel() <= SMALL or self.refit.steps >= MOST_STEPS
+        many = uncertain and evidence.agreeing < (1 - DOUBTFUL) * evidence.known
         return evidence.rank > 1 and (many or _private(self.refit.u, self.refit.v))
 
     def _judge_noisy(self) -> None:
