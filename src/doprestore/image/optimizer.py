@@ -53,7 +53,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__([{"params": weights} for weights in alike.values()], {"lr": lr})
 
     @torch.no_grad()
-    def step(self) -> None:
+    def step(self) -> None:  # type: ignore[override]  # it takes no closure
         for group in self.param_groups:
             weights = group["params"]
             gradients = torch.stack([weight.grad for weight in weights])  # (n, out, in, kh, kw)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
+from typing import Any
 
 from doprestore.errors import UsageError
 
@@ -81,7 +82,7 @@ PRESETS = {
 _UNUSED_BY = {"paper": {"average": "the published pipeline reports the raw last output"}}
 
 
-def image_settings(preset: str = "fast", **overrides: object) -> ImageSettings:
+def image_settings(preset: str = "fast", **overrides: Any) -> ImageSettings:
     """The settings of a preset with some of them replaced; ``None`` keeps the preset's own.
 
     Raises :class:`UsageError` for an unknown preset or setting, a value out of range, or a setting
