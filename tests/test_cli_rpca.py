@@ -68,6 +68,19 @@ def test_tables_keep_their_header_and_empty_fields_are_missing(folder, run_cli, 
     assert _error(found, low_rank) < 1e-9
 
 
+def test_repaired_is_the_data_but_for_what_is_wrong_or_missing(folder, run_cli):
+    low_rank, data = _problem()
+    data[3, 5] = np.nan
+    wrong = ~(data == low_rank)
+    np.save("data.npy", data)
+    assert run_cli("rpca", "data.npy", "--repaired", "good.npy").code == 0
+    repaired = np.load("good.npy")
+    assert np.array_equal(repaired[~wrong], data[~wrong])  # to the bit
+    assert _error(repaired, low_rank) < 1e-9
+    assert run_cli("rpca", "data.npy", "--repaired", "good.npy").code in (1, 2)  # exists
+    assert run_cli("rpca", "data.npy", "--repaired", "good.xls", "--force").code == 2
+
+
 def test_never_overwrites_without_force(folder, run_cli):
     np.save("data.npy", _problem()[1])
     (folder / "data.sparse.npy").write_bytes(b"precious")

@@ -37,6 +37,12 @@ EQUATION = {"exact": "(3)", "noise": "(3)", "convex": "(8)", "descent": "(6)"}
     help="Write one file with the arrays low_rank and sparse. [default: DATA.low_rank.npy and "
     "DATA.sparse.npy beside DATA; .csv and .tsv stay so]",
 )
+@click.option(
+    "--repaired",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the data (.npy, .csv, .tsv), the same but for its outliers and missing entries, which become low-rank.",
+)
 @click.option("--key", help="Which array of an .npz file.")
 @click.option(
     "--checkpoint",
@@ -47,8 +53,8 @@ EQUATION = {"exact": "(3)", "noise": "(3)", "convex": "(8)", "descent": "(6)"}
 @click.option("--checkpoint-every", type=Duration(), default="60s", show_default=True, help="Seconds, or like 90s, 10m, 1h.")
 @click.option("--resume", is_flag=True, help="Go on from --checkpoint; without one yet, start.")
 @matrix_options
-def command(source: Path, output: Path | None, key: str | None, checkpoint: Path | None, checkpoint_every: float,
-            resume: bool, as_json: bool, force: bool, preset: str, symmetric: bool, **options: object) -> int:  # fmt: skip
+def command(source: Path, output: Path | None, repaired: Path | None, key: str | None, checkpoint: Path | None,
+            checkpoint_every: float, resume: bool, as_json: bool, force: bool, preset: str, symmetric: bool, **options: object) -> int:  # fmt: skip
     """Split the matrix in DATA (.npy, .npz, .csv, .tsv) into low-rank + sparse.
 
     For tables with many wrong entries of any size: sensor tables, stacked video frames, spectra. Needs no rank, no
@@ -56,7 +62,7 @@ def command(source: Path, output: Path | None, key: str | None, checkpoint: Path
 
     \b
     Example:
-      doprestore rpca data.npy
+      doprestore rpca table.csv --repaired repaired.csv
       doprestore rpca table.csv -o parts.npz --json
 
     Exit code 3: not converged; 4: no clear split into low rank and outliers. The outputs are written all the same.
@@ -66,6 +72,10 @@ def command(source: Path, output: Path | None, key: str | None, checkpoint: Path
     settings = matrix_settings(preset, symmetric=symmetric or None, **options)
     check_source(source)
     targets = _targets(source, output)
+    if repaired is not None:
+        if repaired.suffix.lower() not in (".npy", ".csv", ".tsv"):
+            raise UsageError(f"--repaired {repaired}: must end in .npy, .csv or .tsv")
+        targets.append(repaired)
     unfinished = (
         resume and checkpoint is not None and os.path.exists(checkpoint)
     )  # the outputs, if any, are those of the interrupted run
@@ -79,8 +89,8 @@ def command(source: Path, output: Path | None, key: str | None, checkpoint: Path
     for path in (*targets, *([checkpoint] if checkpoint else [])):
         check_output(path)
     with Interrupt() as interrupt:
-        result, header = _solve(source, key, settings, interrupt, checkpoint, checkpoint_every, resume)
-        _write(targets, result, header)
+        result, matrix = _solve(source, key, settings, interrupt, checkpoint, checkpoint_every, resume)
+        _write(targets, result, matrix, repaired)
         if checkpoint is not None and not result.interrupted:
             remove_checkpoint(checkpoint)
     report = {
@@ -134,17 +144,26 @@ def _solve(source, key, settings: MatrixSettings, interrupt: Interrupt, checkpoi
 
     result = run_with_bar(source.name, settings.steps, lambda show: solve(
         values, settings, show, interrupt.received, save, every, state))  # fmt: skip
-    return result, matrix.header
+    return result, matrix
 
 
-def _write(targets: list[Path], result, header) -> None:
+def _write(targets: list[Path], result, matrix, repaired: Path | None) -> None:
+    import numpy as np
+
     from doprestore.io.arrays import write_matrix, write_npz
 
-    if len(targets) == 1:
-        write_npz(targets[0], {"low_rank": result.low_rank, "sparse": result.sparse})
-        return
-    for path, values in zip(targets, (result.low_rank, result.sparse), strict=True):
-        write_matrix(path, values, header)
+    parts = targets if repaired is None else targets[:-1]
+    if len(parts) == 1:
+        write_npz(parts[0], {"low_rank": result.low_rank, "sparse": result.sparse})
+    else:
+        for path, values in zip(parts, (result.low_rank, result.sparse), strict=True):
+            write_matrix(path, values, matrix.header)
+    if repaired is not None:
+        values = np.array(matrix.values)
+        wrong = (result.sparse != 0) | np.isnan(values)
+        replaced = result.low_rank[wrong]
+        values[wrong] = np.rint(replaced) if values.dtype.kind in "biu" else replaced
+        write_matrix(repaired, values, matrix.header)
 
 
 def _summary(report: dict) -> str:
