@@ -68,6 +68,27 @@ def test_tables_keep_their_header_and_empty_fields_are_missing(folder, run_cli, 
     assert _error(found, low_rank) < 1e-9
 
 
+@pytest.mark.parametrize(
+    ("corner", "names"),
+    [
+        ("", [str(i) for i in range(50)]),  # as pandas writes a frame
+        ("id", [str(i + 1) for i in range(50)]),
+        ("day", [f"2026-01-{i:02d}" for i in range(50)]),
+        ("", [str(7 * i) for i in range(50)]),
+    ],
+)
+def test_the_index_column_of_a_table_is_no_data(folder, run_cli, corner, names):
+    low_rank, data = _problem()
+    rows = [[name, *map(repr, row)] for name, row in zip(names, data.tolist(), strict=True)]
+    header = [corner, *(f"c{i}" for i in range(40))]
+    (folder / "t.csv").write_text("\n".join(",".join(row) for row in [header, *rows]) + "\n")
+    assert run_cli("rpca", "t.csv", "--repaired", "good.csv").code == 0
+    for name in ("t.low_rank.csv", "good.csv"):
+        lines = [line.split(",") for line in (folder / name).read_text().splitlines()]
+        assert lines[0] == header and [line[0] for line in lines[1:]] == names
+        assert _error(np.array([line[1:] for line in lines[1:]], float), low_rank) < 1e-9
+
+
 def test_repaired_is_the_data_but_for_what_is_wrong_or_missing(folder, run_cli):
     low_rank, data = _problem()
     data[3, 5] = np.nan

@@ -54,7 +54,8 @@ EQUATION = {"exact": "(3)", "noise": "(3)", "convex": "(8)", "descent": "(6)"}
 @click.option("--resume", is_flag=True, help="Go on from --checkpoint; without one yet, start.")
 @matrix_options
 def command(source: Path, output: Path | None, repaired: Path | None, key: str | None, checkpoint: Path | None,
-            checkpoint_every: float, resume: bool, as_json: bool, force: bool, preset: str, symmetric: bool, **options: object) -> int:  # fmt: skip
+            checkpoint_every: float, resume: bool, as_json: bool, force: bool, preset: str, symmetric: bool,
+            **options: object) -> int:  # fmt: skip
     """Split the matrix in DATA (.npy, .npz, .csv, .tsv) into low-rank + sparse.
 
     For tables with many wrong entries of any size: sensor tables, stacked video frames, spectra. Needs no rank, no
@@ -157,13 +158,13 @@ def _write(targets: list[Path], result, matrix, repaired: Path | None) -> None:
         write_npz(parts[0], {"low_rank": result.low_rank, "sparse": result.sparse})
     else:
         for path, values in zip(parts, (result.low_rank, result.sparse), strict=True):
-            write_matrix(path, values, matrix.header)
+            write_matrix(path, values, matrix.header, matrix.index)
     if repaired is not None:
         values = np.array(matrix.values)
         wrong = (result.sparse != 0) | np.isnan(values)
         replaced = result.low_rank[wrong]
         values[wrong] = np.rint(replaced) if values.dtype.kind in "biu" else replaced
-        write_matrix(repaired, values, matrix.header)
+        write_matrix(repaired, values, matrix.header, matrix.index)
 
 
 def _summary(report: dict) -> str:

@@ -10,6 +10,7 @@ from array import array as packed
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import IO
 
@@ -27,10 +28,12 @@ MEMORY_FACTOR = 6  # the peak of a run, in units of the matrix as it is computed
 
 @dataclass(frozen=True)
 class Matrix:
-    """values: (rows, columns) usually, as stored (.npy is memory-mapped copy-on-write). header: of a .csv or .tsv."""
+    """values: (rows, columns) usually, as stored (.npy is memory-mapped copy-on-write). header: of a .csv or .tsv.
+    index: its first column, where that names the rows rather than holding data; the header names it, too."""
 
     values: np.ndarray
     header: tuple[str, ...] | None = None
+    index: tuple[str, ...] | None = None
 
 
 def read_matrix(path: Path, key: str | None = None) -> Matrix:
@@ -67,8 +70,10 @@ def read_problem(path: Path) -> dict[str, np.ndarray]:
         return {name: _read_npz(path, name) for name in ("A", "y", "X") if name in names}
 
 
-def write_matrix(path: Path, values: np.ndarray, header: tuple[str, ...] | None = None) -> None:
-    """Write one array by the extension of ``path`` (.npy, .csv, .tsv), whole or not at all."""
+def write_matrix(
+    path: Path, values: np.ndarray, header: tuple[str, ...] | None = None, index: tuple[str, ...] | None = None
+) -> None:
+    """Write one array by the extension of ``path`` (.npy, .csv, .tsv), whole or not at all; names to a table only."""
     with replacing(path) as temporary:
         if path.suffix.lower() == ".npy":
             with open(temporary, "wb") as file:
@@ -79,7 +84,9 @@ def write_matrix(path: Path, values: np.ndarray, header: tuple[str, ...] | None 
             writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
             if header is not None:
                 writer.writerow(header)
-            writer.writerows(row.tolist() for row in values)  # repr of a float: exact
+            names = repeat([]) if index is None else ([name] for name in index)
+            # The repr of a float is exact.
+            writer.writerows([*name, *row.tolist()] for name, row in zip(names, values, strict=False))
 
 
 def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -151,9 +158,13 @@ def _check_memory(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
 
 
 def _read_table(path: Path, delimiter: str) -> Matrix:
-    """A table of numbers with an optional first row of names; an empty field, NA and nan are missing entries."""
+    """A table of numbers with an optional first row of names; an empty field, NA and nan are missing entries.
+
+    The first column names the rows when the header has no name for it, or when it holds text or counts from 0 or 1.
+    """
     values = packed("d")
     header: tuple[str, ...] | None = None
+    names: list[str] = []
     columns = 0
     size = os.path.getsize(path)
     free = free_memory()
@@ -163,13 +174,14 @@ def _read_table(path: Path, delimiter: str) -> Matrix:
         for number, row in enumerate(csv.reader(file, delimiter=delimiter), 1):
             if not row:
                 continue
+            if columns == 0 and header is None and _is_header(row):
+                header = tuple(row)
+                continue
+            named = len(row) > 1 and not _is_number(row[0])
             try:
-                numbers = [_number(field) for field in row]
+                numbers = [math.nan, *map(_number, row[1:])] if named else [_number(field) for field in row]
             except ValueError:
-                if columns == 0 and header is None and not any(_is_number(field) for field in row):
-                    header = tuple(row)
-                    continue
-                text = next(field for field in row if not _is_number(field))
+                text = next(field for field in row[named:] if not _is_number(field))
                 remedy = "remove names and other text"
                 if ";" in text or ("," in text and delimiter != ","):
                     remedy = f"a {path.suffix} file has its fields separated by {NAMES[delimiter]}"
@@ -178,11 +190,33 @@ def _read_table(path: Path, delimiter: str) -> Matrix:
             if len(numbers) != columns:
                 raise InputError(f"{path}, line {number}: has {len(numbers)} fields where {columns} are expected")
             values.extend(numbers)
+            names.append(row[0])
     if not values:
         raise InputError(f"{path}: holds no numbers")
     table = np.frombuffer(values, dtype=np.float64).reshape(-1, columns)
     _check_memory(path, table.shape, table.dtype)
+    if columns > 1 and _are_names(names, header):
+        return Matrix(np.ascontiguousarray(table[:, 1:]), header, tuple(names))
     return Matrix(table, header)
+
+
+def _is_header(row: list[str]) -> bool:
+    """Whether a first row names the columns: no field is a number, or the first is empty and the others count them."""
+    named = [field for field in row if field.strip()]
+    if not named or not row:
+        return False
+    counted = not row[0].strip() and [field.strip() for field in row[1:]] == [str(count) for count in range(len(row) - 1)]
+    return counted or not any(_is_number(field) for field in named)
+
+
+def _are_names(names: list[str], header: tuple[str, ...] | None) -> bool:
+    """Whether a first column names the rows."""
+    if header is not None and not header[0].strip():
+        return True
+    if any(not _is_number(name) for name in names):
+        return True
+    texts = [name.strip() for name in names]
+    return len(texts) > 1 and any(texts == [str(count + first) for count in range(len(texts))] for first in (0, 1))
 
 
 def _number(field: str) -> float:
