@@ -7,7 +7,7 @@ import torch
 from plain_unet import PlainUNet
 
 from doprestore.image.optimizer import Muon, orthogonalised
-from doprestore.image.unet import INPUT_CHANNELS, LEAST_SPREAD, SMALL, UNet, _Doubled
+from doprestore.image.unet import INPUT_CHANNELS, LEAST_SPREAD, SMALL, UNet, Doubled
 
 
 @pytest.mark.parametrize(("channels", "width", "height", "side"), [(1, 4, 64, 96), (3, 8, 96, 64)])
@@ -87,7 +87,7 @@ def test_doubling_has_the_gradient_of_bilinear_upsampling(layout, device):
     x = torch.randn(1, 3, 5, 8, device=device).to(memory_format=layout).requires_grad_()
     weight = torch.randn(1, 3, 10, 16, device=device)
     plain = torch.nn.functional.interpolate(x, scale_factor=2, mode="bilinear")
-    ours = _Doubled.apply(x)
+    ours = Doubled.apply(x)
     assert torch.equal(ours, plain)
     (expected,) = torch.autograd.grad((plain * weight).sum(), x)
     (got,) = torch.autograd.grad((ours * weight).sum(), x)

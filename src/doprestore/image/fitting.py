@@ -11,7 +11,7 @@ from torch import Tensor
 
 from doprestore.errors import DoprestoreError, UsageError
 from doprestore.image.grid import MIN_TILE, Grid, largest_tile, tiles_at_a_time, usual_tile
-from doprestore.image.recovery import ImageResult, recover_image
+from doprestore.image.recovery import ImageResult, recover_image, recover_light
 from doprestore.image.settings import ImageSettings
 from doprestore.image.tiles import recover_tiles
 from doprestore.machine import choose_device, free_memory, hold_freed_memory, release_memory
@@ -46,6 +46,12 @@ class Fitting:
 
     def recover(self, picture: Tensor, **options: Any) -> ImageResult:
         """One attempt, in the tiles as they are now; options: see :func:`recover_image` and :func:`recover_tiles`."""
+        light = recover_light(picture, self._settings, **options)
+        if light is not None:
+            self.tile = None
+            return light
+        if "screening" in (options.get("resume") or {}):
+            options["resume"] = None  # its search found the picture too heavily damaged for what would go on from it
         if self.tile is None:
             return recover_image(picture, self._settings, **options)
         free = self._free()

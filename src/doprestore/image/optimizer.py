@@ -20,9 +20,13 @@ _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 def optimizers(network: nn.Module, settings: ImageSettings, device: torch.device) -> list[torch.optim.Optimizer]:
     """Those of the preset for all parameters of φ, with the rate ``settings.tau``."""
-    tau = settings.tau
     if settings.is_paper:
-        return [torch.optim.SGD(network.parameters(), lr=tau)]
+        return [torch.optim.SGD(network.parameters(), lr=settings.tau)]
+    return muon_and_adam(network, settings.tau, device)
+
+
+def muon_and_adam(network: nn.Module, tau: float, device: torch.device) -> list[torch.optim.Optimizer]:
+    """Muon with the rate ``tau`` for the convolutions, Adam for all that is thin."""
     named = dict(network.named_parameters())
     thin = ("skip", "head")  # a few channels wide: nothing to orthogonalise
     wide = {name for name, weight in named.items() if weight.ndim == 4 and not any(t in name for t in thin)}

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from doprestore.drive import Progress, Save, State, drive
 from doprestore.errors import InputError
+from doprestore.image.light import Damage, Light, suits
 from doprestore.image.repeated import RepeatedRecovery
 from doprestore.image.settings import ImageSettings
 from doprestore.metrics import psnr
@@ -21,7 +22,7 @@ class ImageResult:
 
     restored: the answer, in [0, 1]. network: φ(θ) alone. outliers: the estimated corruption
     g∘g − h∘h, y = x + s. found: bool, the values judged corrupted. interrupted: stopped early. steps: how far it came,
-    those that were skipped included.
+    those that were skipped included. damage: what was found by kind, where the search told (:mod:`doprestore.image.light`).
     """
 
     restored: Tensor
@@ -34,6 +35,7 @@ class ImageResult:
     loss: float
     seconds: float
     interrupted: bool
+    damage: tuple[Damage, ...] = ()
 
     @property
     def outlier_share(self) -> float:
@@ -63,10 +65,9 @@ def recover_image(
         that state goes on from there.
     Raises :class:`InputError`, :class:`UsageError`, and :class:`NumericalError` when the loss is not finite.
     """
+    _check_picture(picture, clean)
     recovery = RepeatedRecovery(picture, settings, mask)
     if clean is not None:
-        if clean.shape != picture.shape:
-            raise InputError(f"the clean picture has shape {tuple(clean.shape)}, the damaged one {tuple(picture.shape)}")
         clean = clean.to(recovery.device, torch.float32)
     ended = drive(
         _Watched(recovery, clean),
@@ -88,6 +89,56 @@ def recover_image(
         seconds=ended.seconds,
         interrupted=ended.interrupted,
     )
+
+
+def recover_light(
+    picture: Tensor,
+    settings: ImageSettings,
+    *,
+    mask: Tensor | None = None,
+    clean: Tensor | None = None,
+    callback: Callable[[Progress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    report_every: int | None = None,
+    resume: State | None = None,
+    keep: Save | None = None,
+) -> ImageResult | None:
+    """As :func:`recover_image`, by the search for damage and a fit of what it found (:mod:`doprestore.image.light`).
+
+    None where that is not for this picture: it is damaged too heavily, or ``resume`` is the state of another recovery.
+    """
+    if not suits(tuple(picture.shape), settings) or (resume is not None and "screening" not in resume):
+        return None
+    _check_picture(picture, clean)
+    job = Light(picture, settings, mask, clean)
+    ended = drive(job, callback=callback, should_stop=should_stop, save=keep, resume=resume, report_every=report_every)
+    if job.is_heavy:
+        return None
+    if ended.interrupted:
+        job.compose()
+    found = job.found if job.fit is not None else ~job.known
+    return ImageResult(
+        restored=job.answer.cpu().clamp(0, 1),
+        network=torch.where(job.found, job.answer, job.screening.predicted).cpu().clamp(0, 1),
+        outliers=torch.where(found, job.y - job.answer, 0.0).cpu(),
+        found=found.cpu(),
+        settings=settings,
+        device=str(job.device),
+        steps=job.step_number,
+        loss=0.0 if job.loss is None else float(job.loss),
+        seconds=ended.seconds,
+        interrupted=ended.interrupted,
+        damage=job.damage(),
+    )
+
+
+def _check_picture(picture: Tensor, clean: Tensor | None) -> None:
+    if picture.ndim != 3 or picture.shape[0] not in (1, 3) or picture.numel() == 0:
+        raise InputError(f"a picture must have shape (1, H, W) or (3, H, W), not {tuple(picture.shape)}")
+    if not torch.isfinite(picture).all():
+        raise InputError("the picture holds NaN or infinite values; replace them first")
+    if clean is not None and clean.shape != picture.shape:
+        raise InputError(f"the clean picture has shape {tuple(clean.shape)}, the damaged one {tuple(picture.shape)}")
 
 
 class _Watched:

@@ -1,0 +1,72 @@
+"""φ(θ) of the fast preset: a thin, untrained U-Net that is shown a fill and learns what the fill is off by.
+
+The picture is sigmoid(logit(fill) + axes · U-Net(fill, its Laplacian, what is trusted, the edges of the picture)). The
+head starts at zero, so φ starts as the fill. Three halvings, few channels: the fill knows most of it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from doprestore.image.fill import laplacian
+from doprestore.image.unet import Doubled
+
+WIDTHS = (16, 16, 16, 16)  # channels at full size and after each halving
+SKIP = 12  # channels of the skip branches
+STRIDE = 2 ** (len(WIDTHS) - 1)  # sides must be multiples of this
+GAINS = (4.0, 16.0, 1.0)  # of the fill's contrast, its Laplacian and the mask: each has a spread near 1 then
+DARKEST = 0.02  # as far as logits are taken; so much from white, too
+
+
+def shown(filled: Tensor, trusted: Tensor, mean: Tensor, marks: Tensor) -> Tensor:
+    """(3C + 4, H, W): what the network sees. filled, trusted: (C, H, W); mean: (C, 1, 1); marks: :func:`edge_marks`."""
+    parts = [(filled - mean) * GAINS[0], laplacian(filled) * GAINS[1], (trusted - 0.5) * GAINS[2], marks]
+    return torch.cat(parts)
+
+
+def edge_marks(height: int, width: int, device: torch.device) -> Tensor:
+    """(4, H, W): 1 in the outermost rows and columns, a channel each: frames and defective edge lines are told by them."""
+    marks = torch.zeros(4, height, width, device=device)
+    marks[0, 0] = marks[1, -1] = 1
+    marks[2, :, 0] = marks[3, :, -1] = 1
+    return marks
+
+
+class Corrector(nn.Module):
+    """See above. channels: C of the picture. axes: (C, C), the colour axes that corrections are learnt along."""
+
+    def __init__(self, channels: int, axes: Tensor):
+        super().__init__()
+        self.register_buffer("axes", axes)
+        self.body = _Scale(3 * channels + 4, WIDTHS)
+        self.head = nn.Conv2d(WIDTHS[0], channels, 1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, z: Tensor, filled: Tensor) -> Tensor:
+        """z: (N, 3C + 4, H, W), filled: (N, C, H, W) -> (N, C, H, W) in (0, 1)."""
+        weight = (self.axes @ self.head.weight.flatten(1))[:, :, None, None]
+        correction = nn.functional.conv2d(self.body(z), weight, self.axes @ self.head.bias)
+        return torch.sigmoid(filled.clamp(DARKEST, 1 - DARKEST).logit() + correction)
+
+
+class _Scale(nn.Module):
+    """One scale: halve, recurse, double, join the skip branch. (N, inputs, H, W) -> (N, widths[0], H, W)."""
+
+    def __init__(self, inputs: int, widths: tuple[int, ...]):
+        super().__init__()
+        width, below = widths[:2]
+        self.skip = _block(inputs, SKIP, 1)
+        self.down = nn.Sequential(_block(inputs, below, 3, 2), _block(below, below, 3))
+        self.inner = _Scale(below, widths[1:]) if len(widths) > 2 else nn.Identity()
+        self.norm = nn.BatchNorm2d(SKIP + below, track_running_stats=False)
+        self.up = nn.Sequential(_block(SKIP + below, width, 3), _block(width, width, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up(self.norm(torch.cat([self.skip(x), Doubled.apply(self.inner(self.down(x)))], 1)))
+
+
+def _block(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs, track_running_stats=False), nn.LeakyReLU(0.2, inplace=True))

@@ -1,0 +1,167 @@
+"""The plan of the fast preset: search → verdict → fit → compose.
+
+    search    unseen predictions of every value (unseen.py), round by round (screening.py)
+    verdict   which values are damaged, how surely, what share (verdict.py; shared tones: levels.py)
+    fit       φ(θ) from what is trusted, s = g∘g − h∘h beside it (fit.py, corrector.py, fill.py)
+    compose   the input where it is whole, φ(θ) where it is not
+
+Where nothing is found there is nothing to fit, and the answer is the input. Where most of a picture is damaged, or so
+much in one place that no fill bridges it, unseen predictions are no help: :attr:`Light.is_heavy`, and the race of
+:mod:`doprestore.image.step` takes over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from doprestore.errors import InputError
+from doprestore.image.fit import STEPS, Fit
+from doprestore.image.masks import checked_mask
+from doprestore.image.screening import Screening
+from doprestore.image.settings import ImageSettings
+from doprestore.machine import choose_device
+from doprestore.metrics import psnr
+
+HEAVY = 0.4  # from this share of damaged values on the search is not to be trusted
+HOLE = 15  # pixels a side of a square without any trusted value that a fill does not bridge
+LEAST_SIDE = 16  # pixels; below there is too little around a value to tell of it
+
+
+@dataclass(frozen=True)
+class Damage:
+    """One kind of damage found: its name, the share of all values, and how many of these are expected to be whole."""
+
+    kind: str
+    share: float
+    mistaken: float | None = None
+
+
+class Light:
+    """One picture, as a job for :func:`doprestore.drive.drive`. picture: (C, H, W) in [0, 1]; mask: True = known bad.
+
+    clean: the undamaged picture, for the PSNR of reports alone.
+    """
+
+    remedy = "use --precision float32, or --preset paper"
+
+    def __init__(self, picture: Tensor, settings: ImageSettings, mask: Tensor | None, clean: Tensor | None = None):
+        self.device = choose_device(settings.device)
+        self.settings = settings
+        self.y = picture.to(self.device, torch.float32)
+        known = torch.ones_like(self.y, dtype=torch.bool)
+        if mask is not None:
+            known = ~checked_mask(mask, picture).to(self.device)
+        self.known = known.contiguous()
+        self.clean = None if clean is None else clean.to(self.device, torch.float32)
+        self.screening = Screening(self.y, self.known, odds=1.0, seed=settings.seed)
+        self.fit: Fit | None = None
+        self.answer = self.y
+        self.finished = False
+        self._fit_steps = max(1, min(STEPS, settings.steps))
+
+    @property
+    def steps(self) -> int:
+        return self.screening.rounds + self._fit_steps
+
+    @property
+    def step_number(self) -> int:
+        return self.screening.round + (self.fit.step_number if self.fit else 0)
+
+    @property
+    def done(self) -> bool:
+        return self.finished
+
+    @property
+    def loss(self) -> Tensor | None:
+        return self.fit.loss if self.fit else None
+
+    @property
+    def found(self) -> Tensor:
+        """(C, H, W) bool: what is replaced."""
+        return self.screening.found
+
+    @property
+    def is_heavy(self) -> bool:
+        """Whether the search has ended, and this is no job for a fill."""
+        if not self.screening.done:
+            return False
+        found = self.found
+        if float(found[self.known].float().mean()) >= HEAVY:
+            return True
+        empty = found.all(0).float()[None, None]
+        return min(empty.shape[2:]) >= HOLE and bool((nn.functional.avg_pool2d(empty, HOLE, 1) >= 1).any())
+
+    def step(self) -> None:
+        """A round of the search, or a step of the fit."""
+        if not self.screening.done:
+            self.screening.step()
+            if self.screening.done and (self.is_heavy or not self.found.any()):
+                self.finished = True
+            return
+        if self.fit is None:
+            self.fit = self._new_fit()
+        self.fit.step()
+        if self.fit.step_number == self.fit.steps:
+            self.compose()
+
+    def compose(self) -> None:
+        """The answer as far as there is one."""
+        if self.found.any() and self.screening.done and not self.is_heavy:
+            self.fit = self.fit or self._new_fit()
+            self.answer = torch.where(self.found, self.fit.apply(), self.y)
+        self.finished = True
+
+    def damage(self) -> tuple[Damage, ...]:
+        """What was found, by kind, as far as there is any."""
+        screening = self.screening
+        judged = self.found & self.known & ~screening.toned
+        kinds = []
+        if judged.any():
+            kind = "whole pixels" if screening.by_pixel else "single values"
+            mistaken = float((1 - screening.probability)[judged].sum()) / judged.numel()
+            kinds.append(Damage(kind, float(judged.float().mean()), mistaken))
+        if screening.toned.any():
+            kinds.append(Damage("shared tones", float(screening.toned.float().mean())))
+        return tuple(kinds)
+
+    def report(self) -> Mapping[str, Any]:
+        stage = "search" if self.fit is None else "fit"
+        quality = None if self.clean is None else psnr(self.answer, self.clean)
+        return {"stage": stage, "outlier_share": float(self.found.float().mean()), "psnr": quality}
+
+    def _new_fit(self) -> Fit:
+        return Fit(
+            self.y,
+            ~self.found,
+            self.screening.probability,
+            self.screening.whitening,
+            alpha=self.settings.alpha,
+            steps=self._fit_steps,
+            seed=self.settings.seed,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        fit = None if self.fit is None else self.fit.state_dict()
+        return {"light": True, "screening": self.screening.state_dict(), "fit": fit, "finished": self.finished}
+
+    def load_state_dict(self, state: Any) -> None:
+        """Raises :class:`InputError` for the state of another picture or another run."""
+        try:
+            self.screening.load_state_dict(state["screening"])
+            if state["fit"] is not None:
+                self.fit = self._new_fit()
+                self.fit.load_state_dict(state["fit"])
+            self.finished = False
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise InputError("the saved state does not fit this picture and these settings; start anew") from error
+
+
+def suits(shape: tuple[int, ...], settings: ImageSettings) -> bool:
+    """Whether the search is worth its while: not for the paper's preset, the bare network, or hardly any pixels."""
+    return not settings.is_paper and settings.output == "composed" and min(shape[1:]) >= LEAST_SIDE
+

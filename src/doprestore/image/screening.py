@@ -1,0 +1,144 @@
+"""The search for damage: rounds of unseen predictions and verdicts on them, until they no longer change.
+
+Three kinds compete. *Single values*: predicted from values of other folds, the other channels of their pixel among them.
+*Whole pixels* (in colour): predicted without any channel of their pixel. *Shared tones*: strokes, lettering and dead
+lines of a few tones, which neighbours of their own tone would vouch for, found by their tones
+(:mod:`doprestore.image.levels`) among what whole pixels are predicted without. What one kind has found, no prediction
+of another sees.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from doprestore.image.fill import choose_whitening
+from doprestore.image.kept import WHOLE, wholeness
+from doprestore.image.levels import FAR, shared_levels
+from doprestore.image.unseen import first_guess, median_guess, pixel_folds, predict, value_folds
+from doprestore.image.verdict import judge
+
+ROUNDS = 5  # of predictions and verdicts; where nothing is damaged two are enough
+LATE = 2  # from this round on predictions are good enough for errors nearby to tell of the scale
+TONE_ROUNDS = 4  # of looking for shared tones among what is left
+SAMPLE = 192  # pixels a side of the middle of the picture that colours are whitened by
+LOG_ODDS = 9.0  # no verdict is surer than that
+
+
+class Screening:
+    """The search in one picture, a round at a time: :meth:`step` until :attr:`done`.
+
+    y: (C, H, W) in [0, 1]. known: bool of that shape, False where values are known to be bad. odds: how many times as
+    likely as not damage must be to be called so. seed: of folds and decoys.
+    """
+
+    rounds = ROUNDS + TONE_ROUNDS
+
+    def __init__(self, y: Tensor, known: Tensor, *, odds: float, seed: int):
+        self.y = y
+        self.known = known
+        self.round = 0
+        self.generator = torch.Generator().manual_seed(seed)
+        self._folds = value_folds(y.shape, self.generator).to(y.device)
+        self._pixel_folds = pixel_folds(y.shape, self.generator).to(y.device)
+        self._bound = odds / (1 + odds)
+        self.whitening = torch.eye(len(y), device=y.device)
+        self.predicted = torch.zeros_like(y)
+        self.probability = torch.where(known, 0.0, 1.0)  # that a value is damaged
+        self.toned = torch.zeros_like(known)  # found by its tone
+        self._suspects = torch.zeros_like(known)  # at a tone that stands out
+        self.shares = {"single values": 0.0, "whole pixels": 0.0}
+        self.done = False
+
+    @property
+    def found(self) -> Tensor:
+        """(C, H, W) bool: damaged, those known to be bad among them."""
+        return (self.probability > self._bound) | self.toned | ~self.known
+
+    @property
+    def by_pixel(self) -> bool:
+        """Whether it is whole pixels that are damaged."""
+        return self.shares["whole pixels"] > 0
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """One more round."""
+        if self.round < ROUNDS:
+            self._judge()
+            quiet = self.round + 1 >= LATE and self.shares["single values"] + self.shares["whole pixels"] == 0
+            self.round = ROUNDS if quiet else self.round + 1
+        else:
+            self.done = not self._look_for_tones()
+            self.round += 1
+            self.done |= self.round >= self.rounds
+
+    def _judge(self) -> None:
+        """Predict all values unseen, and judge them as single values and as pixels."""
+        late, colour = self.round >= LATE, len(self.y) > 1
+        if self.round == 0:
+            visible = torch.where(self.known, self.y, median_guess(self.y))
+            self.predicted, by_pixel = first_guess(visible), median_guess(visible)
+            before = None
+        else:
+            trusted = ~self.found
+            if self.round in (1, LATE + 1):
+                self.whitening = choose_whitening(*map(self._sample, (self.y, trusted.float())), self.generator)
+            self.predicted = predict(self.y, trusted, self._folds, self.whitening)
+            by_pixel = predict(self.y, trusted, self._pixel_folds, self.whitening) if colour else self.predicted
+            before = self.probability
+        verdict = judge(self.y, self.predicted, before, self.known, self.generator, late=late)
+        self.probability = verdict.probability
+        self.shares = {"single values": verdict.share, "whole pixels": 0.0}
+        if colour:
+            pixels = judge(self.y, by_pixel, self.probability, self.known, self.generator, late=late, coupled=False)
+            if pixels.share and wholeness((pixels.probability > self._bound) & self.known) > WHOLE:
+                # At least two of three channels must say so.
+                odds = pixels.probability.clamp(1e-6, 1 - 1e-6).logit().clamp(-LOG_ODDS, LOG_ODDS)
+                whole = odds.median(0, keepdim=True).values.sigmoid()
+                self.probability = 1 - (1 - self.probability) * (1 - whole)
+                self.shares["whole pixels"] = pixels.share
+
+    def _look_for_tones(self) -> bool:
+        """Find what shares tones, if these explain what is far off; whether another look may tell more.
+
+        What is suspected of a tone is not shown to the next look. Once all tones that stand out are of outliers in the
+        main, all values at them are found, but for areas of the picture; until then only those that are far off.
+        """
+        trusted = self.known & (self.probability <= self._bound)
+        predicted = predict(self.y, trusted & ~self._suspects, self._pixel_folds, self.whitening)
+        far = ((self.y - predicted).abs() >= FAR) & trusted
+        # What is found already says nothing of the tones.
+        levels = shared_levels(torch.where(trusted, self.y, predicted), predicted, far)
+        if not levels.explain:
+            return False
+        self._suspects = levels.suspects
+        self.toned = (levels.outright if levels.settled else levels.outright | (far & levels.suspects)) & trusted
+        return not levels.settled
+
+    def _sample(self, values: Tensor) -> Tensor:
+        top, left = ((side - min(side, SAMPLE)) // 2 for side in values.shape[1:])
+        return values[:, top : top + SAMPLE, left : left + SAMPLE]
+
+    def state_dict(self) -> dict[str, object]:
+        """All that the next round depends on."""
+        return {
+            "round": self.round,
+            "done": self.done,
+            "generator": self.generator.get_state(),
+            "shares": self.shares,
+            **{name: getattr(self, name) for name in _TENSORS},
+        }
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        """Go on where :meth:`state_dict` was taken."""
+        for name in _TENSORS:
+            value = state[name]
+            if value.shape != getattr(self, name).shape:
+                raise ValueError(f"{name} has shape {tuple(value.shape)}")
+            setattr(self, name, value.to(self.y.device))
+        self.generator.set_state(state["generator"])
+        self.shares = dict(state["shares"])
+        self.round, self.done = int(state["round"]), bool(state["done"])
+
+
+_TENSORS = ("whitening", "predicted", "probability", "toned", "_suspects")

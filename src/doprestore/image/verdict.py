@@ -1,0 +1,195 @@
+"""Which values are damaged, how surely, and how many: a pure function of a picture and its unseen predictions.
+
+Two groups are told apart. A whole value v lies about its prediction: its error e, over the scale σ of the errors around
+it, has a density f that falls from 0 on. A damaged value has nothing to do with its place: it is drawn from a density h
+of tones. With π the share of damage, the odds that a value is damaged are
+
+    π h(v) / ((1 − π) f(e/σ)/σ)
+
+All three are read off the picture. What an outlier's error would be like is known exactly, for predictions do not
+depend on the value itself: put tones drawn from h anywhere and see (the decoys of proteomics, at no cost). π is the
+least ratio of errors observed to errors of decoys beyond a bound, f what is left of the observed errors without π of
+the decoys, h the tones of doubtless outliers, each in proportion to the places where it would be doubtless. Tones that
+stand out (salt and pepper, ink, dead lines) make a density of their own; the others share a smooth one. So the share,
+the tones and the errors compete in one formula, and an undamaged picture has π = 0.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+TONES = 256  # that are told apart between black and white
+FAR = 0.25  # so far from its prediction a value is an outlier without doubt; its tone counts for h
+FAINT = 0.004  # the least scale of errors: one of 256 tones
+LOUD = 0.2  # errors count no further than this for the scale of others
+SCALE_POWER = 0.75  # σ = (mean error around)^SCALE_POWER: 1 lets outliers in quiet places hide others nearby
+BINS = 160  # of log(e/σ), from LEAST to MOST
+LEAST, MOST = 0.01, 300.0
+TAIL = (0.1, 0.6)  # the shares of decoys beyond a bound at which π is read off
+ROUNDS = 4  # of h, π and f in turn
+STANDS_OUT = 5.0  # a tone that has so many times the doubtless outliers of those around it, and 8 more
+SMOOTH = 16.0  # tones, the standard deviation of the smooth part of h
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What :func:`judge` finds.
+
+    probability: (C, H, W), that a value is damaged. share: π. tones: bool (C, TONES), those that stand out.
+    """
+
+    probability: Tensor
+    share: float
+    tones: Tensor
+
+
+def judge(
+    y: Tensor,
+    predicted: Tensor,
+    before: Tensor | None,
+    known: Tensor | None,
+    generator: torch.Generator,
+    *,
+    late: bool,
+    coupled: bool = True,
+) -> Verdict:
+    """The verdict on every value of ``y`` from its unseen prediction; all (C, H, W), in [0, 1].
+
+    before: the probabilities of the verdict before this one, which weigh what is around; None in the first.
+    known: bool, values known to be bad are False and count for nothing; None: all count. generator: of the decoys.
+    late: whether predictions are good enough for the nearest errors to tell of σ; coupled: and those of the other channels.
+    """
+    weight = torch.ones_like(y) if before is None else 1 - before
+    if known is not None:
+        weight = weight * known
+    error = (y - predicted).abs()
+    scale = _scale(error, weight, late, coupled)
+    counted = torch.ones_like(y, dtype=torch.bool) if known is None else known
+    observed = _shares(error[counted] / scale[counted])
+    tone = (y * (TONES - 1)).round().long()
+    probability = before
+    share, tones = 0.0, torch.zeros(len(y), TONES, dtype=torch.bool, device=y.device)
+    for _ in range(ROUNDS):
+        density = torch.empty(len(y), TONES, dtype=torch.float64, device=y.device)
+        for channel in range(len(y)):
+            density[channel], tones[channel] = _tone_density(
+                tone[channel][counted[channel]],
+                predicted[channel][counted[channel]],
+                error[channel][counted[channel]],
+                None if probability is None else probability[channel][counted[channel]],
+            )
+        decoys = _decoys(density, y.shape, generator)
+        expected = _shares((decoys - predicted).abs()[counted] / scale[counted])
+        share = _share(observed, expected)
+        clean = (1 - share) * _clean_density(observed - share * expected)[_bins(error / scale)] / (2 * scale)
+        damage = share * TONES * density.gather(1, tone.flatten(1)).view_as(y)
+        probability = (damage / (damage + clean)).to(y.dtype)
+        if known is not None:
+            probability = torch.where(known, probability, 1.0)
+    return Verdict(probability, share, tones)
+
+
+def _scale(error: Tensor, weight: Tensor, late: bool, coupled: bool) -> Tensor:
+    """σ of each value from the errors of others: in 9x9 around, and ``late`` also next to it and in its other channels."""
+    error = error.clamp(max=LOUD)
+    wide = _around(error * weight, 9) / _around(weight, 9).clamp(min=0.02)
+    if late:
+        near = _around(error * weight, 3) / _around(weight, 3).clamp(min=0.1)
+        wide = (wide + near) / 2
+        if coupled and len(error) > 1:
+            own = error * weight
+            others = (own.sum(0) - own + 0.5 * wide) / (weight.sum(0) - weight + 0.5)
+            wide = 0.7 * wide + 0.3 * others
+    # Float errors would make roots of tiny negative numbers.
+    return (wide.clamp(min=0) + FAINT) ** (1.0 if late else SCALE_POWER)
+
+
+def _tone_density(tone: Tensor, predicted: Tensor, error: Tensor, probability: Tensor | None) -> tuple[Tensor, Tensor]:
+    """h of one channel, and which tones stand out: (TONES,) each. The arguments are flat.
+
+    Doubtless outliers of a tone are counted in proportion to how many places it is FAR from the prediction of, for
+    elsewhere they would not be doubtless.
+    """
+    device = tone.device
+    if probability is None:
+        own = torch.bincount(tone, minlength=TONES).double()
+        return 0.5 * own / own.sum().clamp(min=1) + 0.5 / TONES, torch.zeros(TONES, dtype=torch.bool, device=device)
+    far = error > FAR
+    count = torch.bincount(tone[far], weights=probability[far].double(), minlength=TONES).double()
+    places = torch.bincount((predicted * (TONES - 1)).round().long(), minlength=TONES).double().cumsum(0)
+    places = nn.functional.pad(places / places[-1].clamp(min=1), (1, 0))
+    level = torch.arange(TONES, device=device)
+    reach = int(FAR * (TONES - 1))
+    seen = 1 - (places[(level + reach + 1).clamp(max=TONES)] - places[(level - reach).clamp(min=0)])
+    rate = count / seen.clamp(min=0.05)
+    stands_out = torch.zeros(TONES, dtype=torch.bool, device=device)
+    for _ in range(3):
+        usual = _smoothed(torch.where(stands_out, 0.0, count)) / _smoothed((~stands_out).double()).clamp(min=1e-3)
+        stands_out = count > 8 + STANDS_OUT * usual
+    even = (1 + 0.02 * float(count.sum())) / TONES  # as if so many more had been of any tone
+    smooth = _smoothed(torch.where(stands_out, 0.0, rate)) / _smoothed((~stands_out).double()).clamp(min=1e-3) + even
+    density = torch.where(stands_out, rate, smooth)
+    return density / density.sum(), stands_out
+
+
+def _smoothed(values: Tensor) -> Tensor:
+    reach = int(2.5 * SMOOTH)
+    taps = torch.arange(-reach, reach + 1, device=values.device, dtype=values.dtype)
+    kernel = torch.exp(-((taps / SMOOTH) ** 2) / 2)
+    return nn.functional.conv1d(values[None, None], (kernel / kernel.sum())[None, None], padding=reach)[0, 0]
+
+
+def _decoys(density: Tensor, shape: torch.Size, generator: torch.Generator) -> Tensor:
+    """(C, H, W): tones drawn from h, by the inverse of its distribution. Drawn on the CPU: a seed is a seed anywhere."""
+    uniform = torch.rand(shape, generator=generator, dtype=torch.float32).to(density.device)
+    rows = [
+        torch.searchsorted(h.cumsum(0).float().contiguous(), u.contiguous()) for h, u in zip(density, uniform, strict=True)
+    ]
+    return torch.stack(rows).clamp(max=TONES - 1).float() / (TONES - 1)
+
+
+def _bins(ratio: Tensor) -> Tensor:
+    position = (ratio.clamp(min=1e-6).log() - math.log(LEAST)) * (BINS / math.log(MOST / LEAST))
+    return position.long().clamp(0, BINS - 1)
+
+
+def _shares(ratio: Tensor) -> Tensor:
+    """(BINS,): the share of the ratios e/σ in each bin."""
+    counts = torch.bincount(_bins(ratio).flatten(), minlength=BINS).double()
+    return counts / counts.sum().clamp(min=1)
+
+
+def _share(observed: Tensor, expected: Tensor) -> float:
+    """π: no more damage than the tail of the observed errors has room for, wherever the tail is cut off."""
+    beyond, decoys = (shares.flip(0).cumsum(0).flip(0) for shares in (observed, expected))
+    cuts = (decoys > TAIL[0]) & (decoys <= TAIL[1])
+    if not cuts.any():
+        cuts = decoys > TAIL[0] / 2
+    return min(0.98, float((beyond / decoys)[cuts].min()))
+
+
+def _clean_density(mass: Tensor) -> Tensor:
+    """f by bin, (BINS,): the density that fits ``mass`` best and falls from 0 on."""
+    edges = torch.logspace(math.log10(LEAST), math.log10(MOST), BINS + 1, dtype=torch.float64)
+    widths = edges.diff().tolist()
+    pooled: list[list[float]] = []  # mass, width, bins
+    for value, width in zip(mass.clamp(min=0).tolist(), widths, strict=True):
+        pooled.append([value, width, 1])
+        while len(pooled) > 1 and pooled[-2][0] / pooled[-2][1] <= pooled[-1][0] / pooled[-1][1]:
+            last = pooled.pop()
+            pooled[-1] = [one + other for one, other in zip(pooled[-1], last, strict=True)]
+    density = torch.tensor([value / width for value, width, count in pooled for _ in range(int(count))])
+    total = float((density * torch.tensor(widths)).sum())
+    return (density / max(total, 1e-12)).clamp(min=1e-7).to(mass.device, torch.float32)
+
+
+def _around(values: Tensor, side: int) -> Tensor:
+    """(C, H, W): the mean of the square of that side around each value, its own left out."""
+    mean = nn.functional.avg_pool2d(values[None], side, 1, side // 2, count_include_pad=False)[0]
+    ones = torch.ones(1, 1, *values.shape[1:], device=values.device)
+    count = (nn.functional.avg_pool2d(ones, side, 1, side // 2) * side**2).round()[0]
+    return (mean * count - values) / (count - 1).clamp(min=1)
