@@ -22,6 +22,8 @@ ROUNDS = 5  # of predictions and verdicts; where nothing is damaged two are enou
 LATE = 2  # from this round on predictions are good enough for errors nearby to tell of the scale
 TONE_ROUNDS = 4  # of looking for shared tones among what is left
 SAMPLE = 192  # pixels a side of the middle of the picture that colours are whitened by
+RUNAWAY = 1.5  # times the share of the second round, and SLIP: damage is found again, and does not grow by being found
+SLIP = 0.003
 LOG_ODDS = 9.0  # no verdict is surer than that
 
 
@@ -48,6 +50,8 @@ class Screening:
         self.toned = torch.zeros_like(known)  # found by its tone
         self._suspects = torch.zeros_like(known)  # at a tone that stands out
         self.shares = {"single values": 0.0, "whole pixels": 0.0}
+        self.print_like = False  # nothing can be said of it, see _runs_away
+        self._share_before = 0.0
         self.done = False
 
     @property
@@ -65,6 +69,9 @@ class Screening:
         """One more round."""
         if self.round < ROUNDS:
             self._judge()
+            if self._runs_away():
+                self.probability = torch.where(self.known, 0.0, 1.0)
+                self.print_like = self.done = True
             quiet = self.round + 1 >= LATE and self.shares["single values"] + self.shares["whole pixels"] == 0
             self.round = ROUNDS if quiet else self.round + 1
         else:
@@ -98,6 +105,14 @@ class Screening:
                 self.probability = 1 - (1 - self.probability) * (1 - whole)
                 self.shares["whole pixels"] = pixels.share
 
+    def _runs_away(self) -> bool:
+        """Whether the more is found, the more is found: print, charts and drawings, whose strokes nothing around tells
+        of, lose their predictions with what is taken from them. Nothing can be said of these, so nothing is found."""
+        share = sum(self.shares.values())
+        if self.round <= 1:
+            self._share_before = share
+        return share > RUNAWAY * self._share_before + SLIP
+
     def _look_for_tones(self) -> bool:
         """Find what shares tones, if these explain what is far off; whether another look may tell more.
 
@@ -126,6 +141,8 @@ class Screening:
             "done": self.done,
             "generator": self.generator.get_state(),
             "shares": self.shares,
+            "share_before": self._share_before,
+            "print_like": self.print_like,
             **{name: getattr(self, name) for name in _TENSORS},
         }
 
@@ -138,6 +155,7 @@ class Screening:
             setattr(self, name, value.to(self.y.device))
         self.generator.set_state(state["generator"])
         self.shares = dict(state["shares"])
+        self._share_before, self.print_like = float(state["share_before"]), bool(state["print_like"])
         self.round, self.done = int(state["round"]), bool(state["done"])
 
 

@@ -27,11 +27,13 @@ FAR = 0.25  # so far from its prediction a value is an outlier without doubt; it
 FAINT = 0.004  # the least scale of errors: one of 256 tones
 LOUD = 0.2  # errors count no further than this for the scale of others
 SCALE_POWER = 0.75  # σ = (mean error around)^SCALE_POWER: 1 lets outliers in quiet places hide others nearby
+UNSURE = 0.49  # the probability of what the share has no room for
 BINS = 160  # of log(e/σ), from LEAST to MOST
 LEAST, MOST = 0.01, 300.0
 TAIL = (0.1, 0.6)  # the shares of decoys beyond a bound at which π is read off
 ROUNDS = 4  # of h, π and f in turn
 STANDS_OUT = 5.0  # a tone that has so many times the doubtless outliers of those around it, and 8 more
+SLACK = 1.25  # so many times the share of damage may be called damaged, for the share is a lower bound
 SMOOTH = 16.0  # tones, the standard deviation of the smooth part of h
 
 
@@ -87,7 +89,7 @@ def judge(
         share = _share(observed, expected)
         clean = (1 - share) * _clean_density(observed - share * expected)[_bins(error / scale)] / (2 * scale)
         damage = share * TONES * density.gather(1, tone.flatten(1)).view_as(y)
-        probability = (damage / (damage + clean)).to(y.dtype)
+        probability = _no_more_than(SLACK * share, (damage / (damage + clean)).to(y.dtype), counted)
         if known is not None:
             probability = torch.where(known, probability, 1.0)
     return Verdict(probability, share, tones)
@@ -150,6 +152,21 @@ def _decoys(density: Tensor, shape: torch.Size, generator: torch.Generator) -> T
         torch.searchsorted(h.cumsum(0).float().contiguous(), u.contiguous()) for h, u in zip(density, uniform, strict=True)
     ]
     return torch.stack(rows).clamp(max=TONES - 1).float() / (TONES - 1)
+
+
+def _no_more_than(share: float, probability: Tensor, counted: Tensor) -> Tensor:
+    """``probability``, but below one half for all but the surest values, no more than their share of all.
+
+    In print and charts, whose whole values have a few tones themselves, tones would vouch for one another's damage.
+    """
+    values = probability[counted]
+    most = int(share * values.numel())
+    if most == 0 or not values.numel():
+        return probability.clamp(max=UNSURE)
+    if most >= values.numel():
+        return probability
+    bound = values.kthvalue(values.numel() - most).values
+    return torch.where(probability > bound, probability, probability.clamp(max=UNSURE))
 
 
 def _bins(ratio: Tensor) -> Tensor:
