@@ -23,6 +23,7 @@ class ImageResult:
     restored: the answer, in [0, 1]. network: φ(θ) alone. outliers: the estimated corruption
     g∘g − h∘h, y = x + s. found: bool, the values judged corrupted. interrupted: stopped early. steps: how far it came,
     those that were skipped included. damage: what was found by kind, where the search told (:mod:`doprestore.image.light`).
+    print_like: strokes of the picture itself look like damage, and nothing was called damaged.
     """
 
     restored: Tensor
@@ -36,6 +37,7 @@ class ImageResult:
     seconds: float
     interrupted: bool
     damage: tuple[Damage, ...] = ()
+    print_like: bool = False
 
     @property
     def outlier_share(self) -> float:
@@ -129,6 +131,7 @@ def recover_light(
         seconds=ended.seconds,
         interrupted=ended.interrupted,
         damage=job.damage(),
+        print_like=job.screening.print_like,
     )
 
 

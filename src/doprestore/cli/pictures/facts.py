@@ -52,6 +52,7 @@ def describe(job: Job, picture: Picture, result: ImageResult, tiles: int, clean:
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "loss": result.loss,
         "outlier_share": result.outlier_share,
+        "damage": [asdict(damage) for damage in result.damage],
         "masked_share": None if mask is None else mask.float().mean().item(),
         **{name: None if value is None else _number(value) for name, value in values.items()},
         "device": result.device,

@@ -65,6 +65,12 @@ def restore_file(
     damaged, clean, mask = inputs.damaged, inputs.clean, inputs.mask
     session = Session(inputs, settings, choices, files, interrupt, nested)
     result = session.recover()
+    if result.print_like and not choices.quiet:
+        say(
+            f"doprestore: {job.source}: looks like print or a drawing, whose strokes cannot be told from damage; "
+            "left as it is, give --mask for what is damaged",
+            error=True,
+        )
     if result.interrupted and nested:
         if files.log is not None and files.checkpoint is None:  # nothing goes on with it, and it would be in the way
             with contextlib.suppress(OSError):
@@ -207,11 +213,22 @@ def _summary(output: Path, damaged: torch.Tensor, result: ImageResult, tiles: in
         + (" (interrupted)" if result.interrupted else "")
         + (" (too few to restore anything)" if _is_too_short(result) else ""),
         f"{result.seconds:.1f} s on {result.device}",
-        f"{result.outlier_share:.1%} outliers",
+        _found(result),
     ]
     if clean is not None:
         parts.append(f"PSNR {psnr(damaged, clean):.2f} -> {psnr(result.restored, clean):.2f} dB")
     return ", ".join(parts)
+
+
+def _found(result: ImageResult) -> str:
+    """What was found, by kind where that is known."""
+    if not result.found.any():
+        return "no damage found"
+    if not result.damage:
+        return f"{result.outlier_share:.1%} outliers"
+    told = [f"{damage.kind} {damage.share:.2%}" for damage in result.damage]
+    mistaken = sum(damage.mistaken or 0.0 for damage in result.damage)
+    return " + ".join(told) + (f" ({mistaken:.2%} by mistake)" if mistaken >= 0.00005 else "")
 
 
 def _is_too_short(result: ImageResult) -> bool:

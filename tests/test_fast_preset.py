@@ -1,0 +1,132 @@
+"""The fast preset from end to end: it does no harm, finds what is damaged, and goes on where it was."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from conftest import ROOT
+from doprestore import restore_image
+from doprestore.damage.make import corrupt
+from doprestore.drive import drive
+from doprestore.image.fit import CLOCK, GAMMA, STEPS, held_out, turned, turned_back
+from doprestore.image.light import Light
+from doprestore.image.settings import image_settings
+from doprestore.metrics import psnr
+
+
+def sample(name: str, side: int = 64) -> torch.Tensor:
+    pixels = np.asarray(Image.open(ROOT / "sample_images" / f"{name}.png"), np.float32) / 255
+    data = torch.from_numpy(pixels)
+    data = data[None] if data.ndim == 2 else data.permute(2, 0, 1)
+    top, left = ((full - side) // 2 for full in data.shape[1:])
+    return data[:, top : top + side, left : left + side].contiguous()
+
+
+@pytest.mark.parametrize("name", ["coffee", "astronaut", "cat", "camera"])
+def test_a_whole_picture_comes_back_as_it_was(name):
+    clean = sample(name, 96)
+    result = restore_image(clean)
+    assert torch.equal(result.restored, clean)
+    assert not result.found.any()
+    assert result.details.damage == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "amount", "better"),
+    [
+        ("coffee", "random", 0.01, 8),
+        ("coffee", "salt-pepper", 0.1, 20),
+        ("camera", "salt-pepper", 0.1, 10),
+        ("coffee", "salt-pepper-pixel", 0.05, 12),
+        ("cat", "scratches", 0.1, 15),
+    ],
+)
+def test_light_damage_is_mended(name, kind, amount, better):
+    clean = sample(name, 96)
+    damaged, changed = corrupt(clean, kind, amount, seed=0)
+    result = restore_image(damaged)
+    assert psnr(result.restored, clean) > psnr(damaged, clean) + better
+    assert result.found[~changed].float().mean() < 0.02
+    assert torch.equal(result.restored[~result.found], damaged[~result.found])
+    assert result.details.damage
+
+
+def test_the_kind_is_told():
+    clean = sample("cat", 96)
+    kinds = {
+        "random": "single values",
+        "salt-pepper-pixel": "whole pixels",
+    }
+    for kind, told in kinds.items():
+        found = restore_image(corrupt(clean, kind, 0.05, seed=0).picture, steps=2).details.damage
+        assert found[0].kind == told
+        assert found[0].share == pytest.approx(0.05, rel=0.3)
+
+
+def test_print_is_left_alone():
+    page = torch.ones(1, 96, 96)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(60):
+        top, left = (int(torch.randint(4, 88, (), generator=generator)) for _ in range(2))
+        page[0, top, left : left + 5] = 0
+        page[0, top : top + 5, left] = 0
+    assert torch.equal(restore_image(page).restored, page)
+
+
+def test_a_state_goes_on_bit_for_bit():
+    damaged = corrupt(sample("coffee"), "random", 0.05, seed=0).picture
+    settings = image_settings(steps=12)
+    straight = Light(damaged, settings, None)
+    drive(straight)
+    for stop in (2, 5, straight.steps - 5):
+        first = Light(damaged, settings, None)
+        states = []
+        drive(first, should_stop=lambda job=first, stop=stop: job.step_number >= stop, save=lambda state: states.append(state()))
+        second = Light(damaged, settings, None)
+        drive(second, resume=states[-1])
+        assert torch.equal(second.answer, straight.answer)
+
+
+def test_a_seed_fixes_the_answer():
+    damaged = corrupt(sample("coffee"), "random", 0.05, seed=0).picture
+    one, other = (restore_image(damaged, steps=8).restored for _ in range(2))
+    assert torch.equal(one, other)
+
+
+def test_known_damage_is_filled_and_the_rest_judged():
+    clean = sample("cat", 96)
+    mask = torch.rand(1, *clean.shape[1:], generator=torch.Generator().manual_seed(0))[0] < 0.2
+    damaged = torch.where(mask, 1.0, clean)
+    result = restore_image(damaged, mask=mask)
+    assert torch.equal(result.found, mask.expand(clean.shape))
+    assert psnr(result.restored, clean) > 30
+
+
+def test_the_network_learns_what_the_fill_is_off_by():
+    clean = sample("astronaut", 96)
+    damaged = corrupt(clean, "salt-pepper", 0.3, seed=0).picture
+    barely, fitted = (psnr(restore_image(damaged, steps=steps).restored, clean) for steps in (1, STEPS))
+    assert fitted > barely
+
+
+def test_a_value_off_by_0_18_throughout_becomes_an_outlier():
+    """|s| = 2γ² sinh(2 · CLOCK · r) passes |r|/2 near r = 0.18."""
+    off = torch.linspace(0.05, 0.4, 1000, dtype=torch.float64)
+    taken = 2 * GAMMA**2 * torch.sinh(2 * CLOCK * off) > off / 2
+    assert off[taken].min().item() == pytest.approx(0.18, abs=0.02)
+
+
+def test_turns_are_undone():
+    t = torch.rand(2, 5, 5)
+    for n in range(8):
+        assert torch.equal(turned_back(turned(t, n), n), t)
+
+
+def test_what_is_held_out_is_trusted_and_not_all():
+    trusted = (torch.rand(3, 40, 40, generator=torch.Generator().manual_seed(0)) < 0.7).float()
+    held = held_out(trusted, torch.Generator().manual_seed(1))
+    assert (held <= trusted).all()
+    assert 0.05 < held.sum() / trusted.sum() < 0.5

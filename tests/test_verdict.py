@@ -1,0 +1,84 @@
+"""The verdict on problems whose answer is known."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from doprestore.image.verdict import BINS, _clean_density, judge
+
+
+def problem(share: float, *, tones: tuple[float, ...] = (), channels: int = 3, side: int = 96):
+    """A prediction, a picture about it with errors of uneven size, and damage on some of the values."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (channels, side, side)
+    predicted = 0.2 + 0.6 * torch.rand(shape, generator=generator)
+    size = torch.where(torch.arange(side) < side // 2, 0.01, 0.04)
+    clean = (predicted + size * torch.randn(shape, generator=generator)).clamp(0, 1)
+    bad = torch.rand(shape, generator=generator) < share
+    drawn = torch.rand(shape, generator=generator)
+    if tones:
+        drawn = torch.tensor(tones)[(drawn * len(tones)).long()]
+    y = torch.where(bad, drawn, clean)
+    return (y * 255).round() / 255, predicted, bad
+
+
+def settle(y, predicted, known=None):
+    verdict = None
+    for late in (False, False, True, True):
+        before = None if verdict is None else verdict.probability
+        verdict = judge(y, predicted, before, known, torch.Generator().manual_seed(1), late=late)
+    return verdict
+
+
+def test_nothing_is_found_where_nothing_is_damaged():
+    verdict = settle(*problem(0.0)[:2])
+    assert verdict.share == 0.0
+    assert not (verdict.probability > 0.5).any()
+
+
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.2, 0.4])
+def test_the_share_is_estimated(share):
+    y, predicted, bad = problem(share)
+    verdict = settle(y, predicted)
+    assert verdict.share == pytest.approx(bad.float().mean().item(), rel=0.2)
+
+
+def test_mistakes_are_no_more_than_the_probabilities_say():
+    y, predicted, bad = problem(0.1)
+    probability = settle(y, predicted).probability
+    found = probability > 0.5
+    expected = (1 - probability)[found].mean().item()
+    assert (~bad)[found].float().mean().item() < expected + 0.02
+    assert bad[found].float().sum() > 0.75 * bad.sum()
+
+
+def test_tones_tell():
+    """Salt and pepper near their prediction are found by their tone, where random values as near are not."""
+    y, predicted, bad = problem(0.2, tones=(0.0, 1.0))
+    salted = settle(y, predicted)
+    assert salted.tones[:, [0, 255]].all()
+    assert salted.tones.sum() == 2 * len(y)
+    near = bad & ((y - predicted).abs() < 0.25)
+    y, predicted, bad = problem(0.2)
+    random = settle(y, predicted)
+    assert not random.tones.any()
+    alike = bad & ((y - predicted).abs() < 0.25)
+    assert (salted.probability[near] > 0.5).float().mean() > (random.probability[alike] > 0.5).float().mean() + 0.2
+
+
+def test_known_bad_values_count_for_nothing():
+    y, predicted, _ = problem(0.0)
+    known = torch.ones_like(y, dtype=torch.bool)
+    known[:, :40] = False
+    y[:, :40] = 1.0
+    verdict = settle(y, predicted, known)
+    assert verdict.share == 0.0
+    assert (verdict.probability[~known] == 1).all()
+    assert not (verdict.probability[known] > 0.5).any()
+
+
+def test_the_density_of_clean_errors_falls_from_0_on():
+    mass = torch.rand(BINS, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    density = _clean_density(mass)
+    assert (density.diff() <= 1e-6).all()
