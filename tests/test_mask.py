@@ -103,8 +103,8 @@ def test_values_judged_clean_come_back_to_the_last_bit(run_cli, tmp_path, monkey
     mask = mask.with_suffix(".png")
     write_picture(mask, bad.astype(np.float32))
     results = []
-    recover = fitting.recover_image
-    monkeypatch.setattr(fitting, "recover_image", lambda *args, **kw: results.append(recover(*args, **kw)) or results[0])
+    recover = fitting.Fitting.recover
+    monkeypatch.setattr(fitting.Fitting, "recover", lambda *args, **kw: results.append(recover(*args, **kw)) or results[0])
     assert run_cli("image", source, out, *QUICK, "--mask", mask).code == 0
     before, after = read_picture(source), read_picture(out)
     clean = ~results[0].found.numpy()

@@ -7,7 +7,7 @@ import torch
 from plain_unet import PlainUNet
 
 from doprestore.image.optimizer import Muon, orthogonalised
-from doprestore.image.unet import INPUT_CHANNELS, LEAST_SPREAD, SMALL, UNet, Doubled
+from doprestore.image.unet import INPUT_CHANNELS, LEAST_SPREAD, SMALL, Doubled, UNet
 
 
 @pytest.mark.parametrize(("channels", "width", "height", "side"), [(1, 4, 64, 96), (3, 8, 96, 64)])

@@ -38,15 +38,18 @@ class Corrector(nn.Module):
 
     def __init__(self, channels: int, axes: Tensor):
         super().__init__()
+        self.axes: Tensor
         self.register_buffer("axes", axes)
         self.body = _Scale(3 * channels + 4, WIDTHS)
         self.head = nn.Conv2d(WIDTHS[0], channels, 1)
         nn.init.zeros_(self.head.weight)
+        assert self.head.bias is not None
         nn.init.zeros_(self.head.bias)
 
     def forward(self, z: Tensor, filled: Tensor) -> Tensor:
         """z: (N, 3C + 4, H, W), filled: (N, C, H, W) -> (N, C, H, W) in (0, 1)."""
         weight = (self.axes @ self.head.weight.flatten(1))[:, :, None, None]
+        assert self.head.bias is not None
         correction = nn.functional.conv2d(self.body(z), weight, self.axes @ self.head.bias)
         return torch.sigmoid(filled.clamp(DARKEST, 1 - DARKEST).logit() + correction)
 

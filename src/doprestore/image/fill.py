@@ -145,7 +145,13 @@ def _whitenings(y: Tensor, trusted: Tensor, guess: Tensor) -> list[Tensor]:
     if float(near.diagonal().mean()) < 1e-8 or float(far.diagonal().mean()) < 1e-8:
         return [torch.eye(channels, device=y.device)]  # a picture of one colour
     mixed = near / near.diagonal().mean() + far / far.diagonal().mean()
-    return [_whitening(far, 0.05), _whitening(near, 0.05), _whitening(near, 0.15), _whitening(near, 0.05, 0.8), _whitening(mixed, 0.1)]
+    return [
+        _whitening(far, 0.05),
+        _whitening(near, 0.05),
+        _whitening(near, 0.15),
+        _whitening(near, 0.05, 0.8),
+        _whitening(mixed, 0.1),
+    ]
 
 
 def _whitening(covariance: Tensor, floor: float, power: float = 1.0) -> Tensor:

@@ -12,11 +12,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from doprestore.drive import State
 from doprestore.image.corrector import STRIDE, Corrector, edge_marks, shown
 from doprestore.image.fill import fill, smoothed
 from doprestore.image.optimizer import muon_and_adam
 from doprestore.image.settings import REFERENCE_ALPHA
-from doprestore.image.unseen import MARGIN, windows
+from doprestore.image.unseen import windows
 from doprestore.outliers import MirrorOutliers
 
 STEPS = 60  # 120 gain 0.1 to 0.3 dB and take twice as long
@@ -40,20 +41,18 @@ class Fit:
     steps, seed: of the training.
     """
 
-    def __init__(
-        self, y: Tensor, trusted: Tensor, doubt: Tensor, whitening: Tensor, *, alpha: float, steps: int, seed: int
-    ):
+    def __init__(self, y: Tensor, trusted: Tensor, doubt: Tensor, whitening: Tensor, *, alpha: float, steps: int, seed: int):
         self.y, self.trusted, self.doubt, self.whitening = y, trusted, doubt, whitening
         self.step_number, self.steps = 0, steps
         self.generator = torch.Generator().manual_seed(seed)
         known = trusted.to(y.dtype)
         self._mean = ((y * known).sum((1, 2)) / known.sum((1, 2)).clamp(min=1))[:, None, None]
-        self._marks = edge_marks(*y.shape[1:], device=y.device)
+        self._marks = edge_marks(y.shape[1], y.shape[2], y.device)
         unwhitened = torch.linalg.inv(whitening)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = Corrector(len(y), unwhitened / torch.linalg.matrix_norm(unwhitened, 2))
-        self.network = network.to(y.device, memory_format=torch.channels_last)
+        self.network = network.to(y.device).to(memory_format=torch.channels_last)
         self.optimizers = muon_and_adam(self.network, RATE, y.device)
         self._base_rates = [group["lr"] for optimizer in self.optimizers for group in optimizer.param_groups]
         self._lessons = self._prepare()
@@ -98,7 +97,8 @@ class Fit:
             z = shown(filled, known, self._mean, self._marks[outer])
             square = part.shape[1] == part.shape[2]
             turns = range(TURNS if square else 4) if small else (0, 3)
-            told = sum(turned_back(self._answer(turned(z, n), turned(filled, n)), n) for n in turns) / len(turns)
+            answers = [turned_back(self._answer(turned(z, n), turned(filled, n)), n) for n in turns]
+            told = torch.stack(answers).mean(0)
             answer[place] = torch.where(missing, told[inner], answer[place])
         return answer
 
@@ -125,7 +125,9 @@ class Fit:
                 held = held_out(known, self.generator)
                 seen = known - held
                 filled = self._filled(y, seen)
-                lessons.append(_Lesson(y, held, self.doubt[place], shown(filled, seen, self._mean, self._marks[place]), filled))
+                lessons.append(
+                    _Lesson(y, held, self.doubt[place], shown(filled, seen, self._mean, self._marks[place]), filled)
+                )
         return lessons
 
     def _crops(self) -> tuple[list[tuple[int, int]], int, int]:
@@ -144,7 +146,7 @@ class Fit:
             draws.append((missing, top, left))
         return [(top, left) for _, top, left in sorted(draws, reverse=True)[:CROPS]], height, width
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> State:
         """All that the next step depends on."""
         return {
             "step_number": self.step_number,
@@ -156,7 +158,7 @@ class Fit:
             "loss": self.loss,
         }
 
-    def load_state_dict(self, state: dict[str, object]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Go on where :meth:`state_dict` was taken."""
         self.network.load_state_dict(state["network"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
@@ -211,4 +213,3 @@ def turned_back(t: Tensor, n: int) -> Tensor:
     t = t.transpose(-1, -2) if n & 4 else t
     t = t.flip(-2) if n & 2 else t
     return t.flip(-1) if n & 1 else t
-

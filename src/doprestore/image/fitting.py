@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from doprestore.drive import Progress
 from doprestore.errors import DoprestoreError, UsageError
 from doprestore.image.grid import MIN_TILE, Grid, largest_tile, tiles_at_a_time, usual_tile
 from doprestore.image.recovery import ImageResult, recover_image, recover_light
@@ -46,10 +48,20 @@ class Fitting:
 
     def recover(self, picture: Tensor, **options: Any) -> ImageResult:
         """One attempt, in the tiles as they are now; options: see :func:`recover_image` and :func:`recover_tiles`."""
-        light = recover_light(picture, self._settings, **options)
+        callback, searched = options.pop("callback", None), 0
+
+        def report(progress: Progress) -> None:
+            nonlocal searched
+            searched = progress.step
+            callback(progress)
+
+        light = recover_light(picture, self._settings, **options, callback=callback and report)
         if light is not None:
             self.tile = None
             return light
+        if callback is not None:
+            # The rounds of the search count as steps of what goes on from there.
+            options["callback"] = lambda one: callback(replace(one, step=one.step + searched, steps=one.steps + searched))
         if "screening" in (options.get("resume") or {}):
             options["resume"] = None  # its search found the picture too heavily damaged for what would go on from it
         if self.tile is None:

@@ -77,8 +77,12 @@ class Light:
         return self.finished
 
     @property
-    def loss(self) -> Tensor | None:
-        return self.fit.loss if self.fit else None
+    def loss(self) -> Tensor:
+        """The objective of the fit; before that the mean square of what unseen predictions of whole values are off by."""
+        if self.fit is not None:
+            return self.fit.loss
+        whole = ~self.found
+        return ((self.y - self.screening.predicted).square() * whole).sum() / whole.sum().clamp(min=1)
 
     @property
     def found(self) -> Tensor:
@@ -164,4 +168,3 @@ class Light:
 def suits(shape: tuple[int, ...], settings: ImageSettings) -> bool:
     """Whether the search is worth its while: not for the paper's preset, the bare network, or hardly any pixels."""
     return not settings.is_paper and settings.output == "composed" and min(shape[1:]) >= LEAST_SIDE
-

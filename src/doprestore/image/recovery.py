@@ -127,7 +127,7 @@ def recover_light(
         settings=settings,
         device=str(job.device),
         steps=job.step_number,
-        loss=0.0 if job.loss is None else float(job.loss),
+        loss=float(job.loss),
         seconds=ended.seconds,
         interrupted=ended.interrupted,
         damage=job.damage(),

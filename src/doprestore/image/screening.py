@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from doprestore.drive import State
 from doprestore.image.fill import choose_whitening
 from doprestore.image.kept import WHOLE, wholeness
 from doprestore.image.levels import FAR, shared_levels
@@ -89,7 +90,9 @@ class Screening:
         else:
             trusted = ~self.found
             if self.round in (1, LATE + 1):
-                self.whitening = choose_whitening(*map(self._sample, (self.y, trusted.float())), self.generator)
+                self.whitening = choose_whitening(
+                    self._sample(self.y), self._sample(trusted.float()), self.generator
+                )
             self.predicted = predict(self.y, trusted, self._folds, self.whitening)
             by_pixel = predict(self.y, trusted, self._pixel_folds, self.whitening) if colour else self.predicted
             before = self.probability
@@ -134,7 +137,7 @@ class Screening:
         top, left = ((side - min(side, SAMPLE)) // 2 for side in values.shape[1:])
         return values[:, top : top + SAMPLE, left : left + SAMPLE]
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> State:
         """All that the next round depends on."""
         return {
             "round": self.round,
@@ -146,7 +149,7 @@ class Screening:
             **{name: getattr(self, name) for name in _TENSORS},
         }
 
-    def load_state_dict(self, state: dict[str, object]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Go on where :meth:`state_dict` was taken."""
         for name in _TENSORS:
             value = state[name]

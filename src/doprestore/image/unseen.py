@@ -9,11 +9,14 @@ are, folds are of pixels.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from doprestore.image.fill import FINE, fill, smoothed
+
+Place = tuple[Any, slice, slice]  # an index of (C, H, W)
 
 FOLDS = 5
 REACH = 2  # a first guess is the median of the square of 5 pixels a side around a value
@@ -92,7 +95,7 @@ def _median_around(v: Tensor) -> Tensor:
     return around.median(1).values.view_as(v)
 
 
-def windows(height: int, width: int) -> Iterator[tuple[tuple, tuple, tuple]]:
+def windows(height: int, width: int) -> Iterator[tuple[Place, Place, Place]]:
     """Indices of (C, H, W) for each window: with its margin, the window within that, and its place in the picture."""
     for top in range(0, height, WINDOW):
         for left in range(0, width, WINDOW):
