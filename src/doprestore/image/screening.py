@@ -90,9 +90,7 @@ class Screening:
         else:
             trusted = ~self.found
             if self.round in (1, LATE + 1):
-                self.whitening = choose_whitening(
-                    self._sample(self.y), self._sample(trusted.float()), self.generator
-                )
+                self.whitening = choose_whitening(self._sample(self.y), self._sample(trusted.float()), self.generator)
             self.predicted = predict(self.y, trusted, self._folds, self.whitening)
             by_pixel = predict(self.y, trusted, self._pixel_folds, self.whitening) if colour else self.predicted
             before = self.probability

@@ -73,7 +73,7 @@ def judge(
     counted = torch.ones_like(y, dtype=torch.bool) if known is None else known
     observed = _shares(error[counted] / scale[counted])
     tone = (y * (TONES - 1)).round().long()
-    probability = before
+    probability, judged = before, torch.zeros_like(y)
     share, tones = 0.0, torch.zeros(len(y), TONES, dtype=torch.bool, device=y.device)
     for _ in range(ROUNDS):
         density = torch.empty(len(y), TONES, dtype=torch.float64, device=y.device)
@@ -89,10 +89,11 @@ def judge(
         share = _share(observed, expected)
         clean = (1 - share) * _clean_density(observed - share * expected)[_bins(error / scale)] / (2 * scale)
         damage = share * TONES * density.gather(1, tone.flatten(1)).view_as(y)
-        probability = _no_more_than(SLACK * share, (damage / (damage + clean)).to(y.dtype), counted)
+        judged = _no_more_than(SLACK * share, (damage / (damage + clean)).to(y.dtype), counted)
         if known is not None:
-            probability = torch.where(known, probability, 1.0)
-    return Verdict(probability, share, tones)
+            judged = torch.where(known, judged, 1.0)
+        probability = judged
+    return Verdict(judged, share, tones)
 
 
 def _scale(error: Tensor, weight: Tensor, late: bool, coupled: bool) -> Tensor:
