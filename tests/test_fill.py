@@ -24,7 +24,8 @@ def test_trusted_values_stay_and_ramps_are_continued(channels, rounds):
     whitening = choose_whitening(damaged, trusted, torch.Generator().manual_seed(1))
     filled = fill(damaged, trusted, whitening, start=smoothed(damaged, trusted), steps=200, rounds=rounds)
     assert torch.equal(filled[trusted > 0], y[trusted > 0])
-    assert (filled - y).abs().max() < 0.01
+    # At the border the repeated values bend a ramp a little.
+    assert (filled - y)[:, 2:-2, 2:-2].abs().max() < 0.005 and (filled - y).abs().max() < 0.03
 
 
 def test_the_laplacian_is_symmetric_and_knows_no_ramps():

@@ -11,6 +11,7 @@ from torch import Tensor
 from doprestore.baselines import METHODS
 from doprestore.drive import Progress
 from doprestore.image.fitting import recover
+from doprestore.image.screening import Screening
 from doprestore.image.settings import ImageSettings
 from doprestore.metrics import precision_recall, psnr, ssim
 
@@ -53,7 +54,8 @@ def score(
     curve: list[tuple[int, float]] = []
 
     def note(progress: Progress) -> None:
-        if progress.steps == settings.steps and progress.psnr is not None:  # of one tile among many, the PSNR says little
+        # Of one tile among many, the PSNR says little.
+        if progress.steps <= settings.steps + Screening.rounds and progress.psnr is not None:
             curve.append((progress.step, progress.psnr))
         if callback is not None:
             callback(progress)
@@ -62,7 +64,7 @@ def score(
     steps = precision = recall = None
     if name == OURS:
         result = recover(damaged, settings, clean=clean, callback=note if callback else None)
-        restored, steps = result.restored, settings.steps
+        restored, steps = result.restored, result.steps
         precision, recall = precision_recall(result.found, damaged != clean)
     else:
         method = METHODS[name]

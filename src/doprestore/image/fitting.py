@@ -48,22 +48,25 @@ class Fitting:
 
     def recover(self, picture: Tensor, **options: Any) -> ImageResult:
         """One attempt, in the tiles as they are now; options: see :func:`recover_image` and :func:`recover_tiles`."""
-        callback, searched = options.pop("callback", None), 0
+        callback, keep, resume = (options.pop(name, None) for name in ("callback", "keep", "resume"))
+        searched = 0 if resume is None else int(resume.get("searched", 0))
 
         def report(progress: Progress) -> None:
             nonlocal searched
             searched = progress.step
             callback(progress)
 
-        light = recover_light(picture, self._settings, **options, callback=callback and report)
+        light = recover_light(picture, self._settings, **options, callback=callback and report, keep=keep, resume=resume)
         if light is not None:
             self.tile = None
             return light
         if callback is not None:
             # The rounds of the search count as steps of what goes on from there.
             options["callback"] = lambda one: callback(replace(one, step=one.step + searched, steps=one.steps + searched))
-        if "screening" in (options.get("resume") or {}):
-            options["resume"] = None  # its search found the picture too heavily damaged for what would go on from it
+        if keep is not None:
+            options["keep"] = lambda state: keep(lambda: state() | {"searched": searched})
+        if resume is not None and "screening" not in resume:
+            options["resume"] = resume
         if self.tile is None:
             return recover_image(picture, self._settings, **options)
         free = self._free()

@@ -14,9 +14,9 @@ import torch
 from doprestore import machine
 from doprestore.cli.pictures.jobs import Choices
 from doprestore.drive import REPORTS, Progress
-from doprestore.image.fitting import recover
 from doprestore.image.grid import BYTES_KEPT, Grid, tiles_at_a_time, usual_tile
 from doprestore.image.memory import bytes_needed
+from doprestore.image.recovery import recover_image
 from doprestore.image.settings import ImageSettings
 
 SMALL, LARGE = 64, 192  # sides of the pictures that are timed; the time of a step is linear in the pixels in between
@@ -25,7 +25,8 @@ WARM_UP, TIMED = 4, 12  # steps that do not count, for libraries set up their ke
 
 @dataclass(frozen=True)
 class Estimate:
-    """seconds: rather over than under, for a run may skip steps. bytes: at the peak, beside Python and PyTorch."""
+    """seconds: of a picture that is damaged heavily; one that is hardly damaged takes a fraction of that, and which it is
+    only the run can tell. bytes: at the peak, beside Python and PyTorch."""
 
     seconds: float
     bytes: int
@@ -84,7 +85,7 @@ def _timed(settings: ImageSettings, side: int, threads: int) -> float:
 
     with machine.working_threads(threads):
         few = replace(settings, steps=min(settings.steps, REPORTS))  # so few that each is reported
-        recover(picture, few, tile=None, callback=seen.append, should_stop=enough)
+        recover_image(picture, few, callback=seen.append, should_stop=enough)
     first = seen[min(WARM_UP, len(seen)) - 1]
     last = seen[-1]
     if last.step == first.step:
