@@ -78,6 +78,13 @@ def test_print_is_left_alone():
     assert torch.equal(restore_image(page).restored, page)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_noise_is_left_alone(seed):
+    """Where nothing around a value tells of it, nothing can be called damaged."""
+    noise = (0.5 + 0.125 * torch.randn(40, 40, generator=torch.Generator().manual_seed(seed))).clamp(0, 1)
+    assert torch.equal(restore_image(noise).restored, noise)
+
+
 def test_a_state_goes_on_bit_for_bit():
     damaged = corrupt(sample("coffee"), "random", 0.05, seed=0).picture
     settings = image_settings(steps=12)

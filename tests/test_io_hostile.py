@@ -221,7 +221,7 @@ def test_a_pickle_in_an_array_is_not_run(tmp_path):
 
 def test_outputs_that_cannot_be(tmp_path):
     for name in ("a.xyz", "a", "a.gif", "a.exr"):
-        with pytest.raises(OutputError, match=r"names no picture format; use \.png"):
+        with pytest.raises(OutputError, match=r"names no picture format.*; use \.png"):
             check_format(tmp_path / name)
     colour = Picture(np.zeros((3, 1, 1), np.uint8))
     with pytest.raises(OutputError, match="cannot hold colour"):

@@ -306,4 +306,4 @@ def test_the_library_falls_back_to_tiles_too(monkeypatch):
 
     monkeypatch.setattr(fitting, "recover_image", broken)
     with pytest.raises(RuntimeError, match="something else"):
-        restore_image(torch.rand(64, 64), steps=2, width=4, device="cpu")
+        restore_image(torch.rand(64, 64), steps=2, width=4, device="cpu", output="network")

@@ -22,12 +22,11 @@ from torch import Tensor, nn
 from doprestore.errors import InputError
 from doprestore.image.fit import STEPS, Fit
 from doprestore.image.masks import checked_mask
-from doprestore.image.screening import Screening
+from doprestore.image.screening import HEAVY, Screening
 from doprestore.image.settings import ImageSettings
 from doprestore.machine import choose_device
 from doprestore.metrics import psnr
 
-HEAVY = 0.4  # from this share of damaged values on the search is not to be trusted
 HOLE = 15  # pixels a side of a square without any trusted value that a fill does not bridge
 LEAST_SIDE = 16  # pixels; below there is too little around a value to tell of it
 
@@ -104,14 +103,16 @@ class Light:
         """A round of the search, or a step of the fit."""
         if not self.screening.done:
             self.screening.step()
-            if self.screening.done and (self.is_heavy or not self.found.any()):
-                self.finished = True
+            self.finished = self._ends_with_the_search()
             return
         if self.fit is None:
             self.fit = self._new_fit()
         self.fit.step()
         if self.fit.step_number == self.fit.steps:
             self.compose()
+
+    def _ends_with_the_search(self) -> bool:
+        return self.screening.done and (self.is_heavy or not bool(self.found.any()))
 
     def compose(self) -> None:
         """The answer as far as there is one."""
@@ -160,7 +161,7 @@ class Light:
             if state["fit"] is not None:
                 self.fit = self._new_fit()
                 self.fit.load_state_dict(state["fit"])
-            self.finished = False
+            self.finished = self._ends_with_the_search()
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise InputError("the saved state does not fit this picture and these settings; start anew") from error
 

@@ -25,6 +25,9 @@ TONE_ROUNDS = 4  # of looking for shared tones among what is left
 SAMPLE = 192  # pixels a side of the middle of the picture that colours are whitened by
 RUNAWAY = 1.5  # times the share of the second round, and SLIP: damage is found again, and does not grow by being found
 SLIP = 0.003
+HEAVY = 0.4  # from this share of damaged values on the search is not to be trusted
+BLIND = 0.25  # as large as random tones' would be are the errors of noise (0.29 to 0.37); of light damage at most 0.21
+ENOUGH = 100_000  # values that an error is measured on
 LOG_ODDS = 9.0  # no verdict is surer than that
 
 
@@ -70,11 +73,12 @@ class Screening:
         """One more round."""
         if self.round < ROUNDS:
             self._judge()
-            if self._runs_away():
+            self.print_like = self._runs_away()
+            if self.print_like or (self.round == ROUNDS - 1 and self._is_blind()):
                 self.probability = torch.where(self.known, 0.0, 1.0)
-                self.print_like = self.done = True
-            quiet = self.round + 1 >= LATE and self.shares["single values"] + self.shares["whole pixels"] == 0
-            self.round = ROUNDS if quiet else self.round + 1
+                self.shares = dict.fromkeys(self.shares, 0.0)
+            quiet = self.round + 1 >= LATE and sum(self.shares.values()) == 0
+            self.round = ROUNDS if quiet or self.print_like else self.round + 1
         else:
             self.done = not self._look_for_tones()
             self.round += 1
@@ -108,11 +112,24 @@ class Screening:
 
     def _runs_away(self) -> bool:
         """Whether the more is found, the more is found: print, charts and drawings, whose strokes nothing around tells
-        of, lose their predictions with what is taken from them. Nothing can be said of these, so nothing is found."""
+        of, lose their predictions with what is taken from them, and so do strokes of damage. The tones may tell of these;
+        of the others nothing can be said, and nothing is found."""
         share = sum(self.shares.values())
         if self.round <= 1:
             self._share_before = share
         return share > RUNAWAY * self._share_before + SLIP
+
+    def _is_blind(self) -> bool:
+        """Whether predictions are hardly better than tones drawn at random, although little is damaged: of noise, nothing
+        around a value tells of it."""
+        if float(self.found[self.known].float().mean()) >= HEAVY:
+            return False
+        y, predicted = (values[self.known] for values in (self.y, self.predicted))
+        some = slice(None, None, max(1, len(y) // ENOUGH))
+        y, predicted = y[some], predicted[some]
+        drawn = torch.rand(y.shape, generator=self.generator).to(y.device)
+        error, decoys = ((values - predicted).abs().sort().values[len(y) // 4] for values in (y, drawn))
+        return bool(error >= BLIND * decoys)
 
     def _look_for_tones(self) -> bool:
         """Find what shares tones, if these explain what is far off; whether another look may tell more.
@@ -127,6 +144,7 @@ class Screening:
         levels = shared_levels(torch.where(trusted, self.y, predicted), predicted, far)
         if not levels.explain:
             return False
+        self.print_like = False
         self._suspects = levels.suspects
         self.toned = (levels.outright if levels.settled else levels.outright | (far & levels.suspects)) & trusted
         return not levels.settled

@@ -32,6 +32,7 @@ BINS = 160  # of log(e/σ), from LEAST to MOST
 LEAST, MOST = 0.01, 300.0
 TAIL = (0.1, 0.6)  # the shares of decoys beyond a bound at which π is read off
 ROUNDS = 4  # of h, π and f in turn
+FEW = 3  # values that are far off by chance in a picture of any size
 STANDS_OUT = 5.0  # a tone that has so many times the doubtless outliers of those around it, and 8 more
 SLACK = 1.25  # so many times the share of damage may be called damaged, for the share is a lower bound
 SMOOTH = 16.0  # tones, the standard deviation of the smooth part of h
@@ -86,7 +87,7 @@ def judge(
             )
         decoys = _decoys(density, y.shape, generator)
         expected = _shares((decoys - predicted).abs()[counted] / scale[counted])
-        share = _share(observed, expected)
+        share = _share(observed, expected, int(counted.sum()))
         clean = (1 - share) * _clean_density(observed - share * expected)[_bins(error / scale)] / (2 * scale)
         damage = share * TONES * density.gather(1, tone.flatten(1)).view_as(y)
         judged = _no_more_than(SLACK * share, (damage / (damage + clean)).to(y.dtype), counted)
@@ -181,12 +182,16 @@ def _shares(ratio: Tensor) -> Tensor:
     return counts / counts.sum().clamp(min=1)
 
 
-def _share(observed: Tensor, expected: Tensor) -> float:
-    """π: no more damage than the tail of the observed errors has room for, wherever the tail is cut off."""
+def _share(observed: Tensor, expected: Tensor, count: int) -> float:
+    """π: no more damage than the tail of the observed errors has room for, wherever the tail is cut off; 0 where fewer
+    than :data:`FEW` of the ``count`` values are as far off as half of the decoys."""
     beyond, decoys = (shares.flip(0).cumsum(0).flip(0) for shares in (observed, expected))
     cuts = (decoys > TAIL[0]) & (decoys <= TAIL[1])
     if not cuts.any():
         cuts = decoys > TAIL[0] / 2
+    half = int((decoys >= 0.5).nonzero().max())
+    if float(beyond[half]) * count < FEW - 0.5:
+        return 0.0
     return min(0.98, float((beyond / decoys)[cuts].min()))
 
 

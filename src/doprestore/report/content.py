@@ -73,7 +73,7 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> list[Curve]:
         points = [(row["step"], value) for row in rows if (value := row[column]) is not None and math.isfinite(value)]
         if points:
             steps, values = (list(axis) for axis in zip(*points, strict=True))
-            result.append(Curve(name, steps, values, log=column == "loss"))
+            result.append(Curve(name, steps, values, log=column == "loss" and min(values) > 0))
     return result
 
 
