@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-GRADIENT = 0.1  # α, the weight of the gradient beside the Laplacian: 0.03 to 0.3 differ by less than 0.1 dB
+GRADIENT = 0.1  # α, the weight of the gradient beside the Laplacian: it keeps gaps from overshooting
 STEEP = 0.3  # differences between neighbours count no further than this when colours are whitened
 PRIOR = 30.0  # pairs of neighbours that the whitening of the start counts as, where few pairs are known
 COARSE_TO_FINE = (16.0, 8.0, 4.0, 2.0, 1.0, 0.6)  # standard deviations in pixels of the blurs that fill gaps of any size

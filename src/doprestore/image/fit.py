@@ -20,7 +20,7 @@ from doprestore.image.settings import REFERENCE_ALPHA
 from doprestore.image.unseen import windows
 from doprestore.outliers import MirrorOutliers
 
-STEPS = 60  # 120 gain 0.1 to 0.3 dB and take twice as long
+STEPS = 60  # of a fit, at most; --steps may ask for fewer
 RATE = 0.04  # of Muon, falling to 0
 CROP = 128  # pixels a side of what the network is trained on
 CROPS = 4  # of a picture that is larger

@@ -152,7 +152,7 @@ class Light:
 
     def state_dict(self) -> dict[str, Any]:
         fit = None if self.fit is None else self.fit.state_dict()
-        return {"light": True, "screening": self.screening.state_dict(), "fit": fit, "finished": self.finished}
+        return {"screening": self.screening.state_dict(), "fit": fit, "finished": self.finished}
 
     def load_state_dict(self, state: Any) -> None:
         """Raises :class:`InputError` for the state of another picture or another run."""

@@ -1,4 +1,4 @@
-"""Values that are known to be bad."""
+"""What a recovery is given: a picture, perhaps its original, values that are known to be bad."""
 
 from __future__ import annotations
 
@@ -6,6 +6,16 @@ import torch
 from torch import Tensor
 
 from doprestore.errors import InputError
+
+
+def check_picture(picture: Tensor, clean: Tensor | None = None) -> None:
+    """Raise :class:`InputError` unless ``picture`` is finite of shape (1 or 3, H, W), and ``clean``, if given, like it."""
+    if picture.ndim != 3 or picture.shape[0] not in (1, 3) or picture.numel() == 0:
+        raise InputError(f"a picture must have shape (1, H, W) or (3, H, W), not {tuple(picture.shape)}")
+    if not torch.isfinite(picture).all():
+        raise InputError("the picture holds NaN or infinite values; replace them first")
+    if clean is not None and clean.shape != picture.shape:
+        raise InputError(f"the clean picture has shape {tuple(clean.shape)}, the damaged one {tuple(picture.shape)}")
 
 
 def checked_mask(mask: Tensor, picture: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from doprestore.drive import Progress, Save, State, drive
-from doprestore.errors import InputError
 from doprestore.image.light import Damage, Light, suits
+from doprestore.image.masks import check_picture
 from doprestore.image.repeated import RepeatedRecovery
 from doprestore.image.settings import ImageSettings
 from doprestore.metrics import psnr
@@ -67,7 +67,7 @@ def recover_image(
         that state goes on from there.
     Raises :class:`InputError`, :class:`UsageError`, and :class:`NumericalError` when the loss is not finite.
     """
-    _check_picture(picture, clean)
+    check_picture(picture, clean)
     recovery = RepeatedRecovery(picture, settings, mask)
     if clean is not None:
         clean = clean.to(recovery.device, torch.float32)
@@ -111,7 +111,7 @@ def recover_light(
     """
     if not suits(tuple(picture.shape), settings) or (resume is not None and "screening" not in resume):
         return None
-    _check_picture(picture, clean)
+    check_picture(picture, clean)
     job = Light(picture, settings, mask, clean)
     ended = drive(job, callback=callback, should_stop=should_stop, save=keep, resume=resume, report_every=report_every)
     if job.is_heavy:
@@ -133,15 +133,6 @@ def recover_light(
         damage=job.damage(),
         print_like=job.screening.print_like,
     )
-
-
-def _check_picture(picture: Tensor, clean: Tensor | None) -> None:
-    if picture.ndim != 3 or picture.shape[0] not in (1, 3) or picture.numel() == 0:
-        raise InputError(f"a picture must have shape (1, H, W) or (3, H, W), not {tuple(picture.shape)}")
-    if not torch.isfinite(picture).all():
-        raise InputError("the picture holds NaN or infinite values; replace them first")
-    if clean is not None and clean.shape != picture.shape:
-        raise InputError(f"the clean picture has shape {tuple(clean.shape)}, the damaged one {tuple(picture.shape)}")
 
 
 class _Watched:

@@ -22,7 +22,7 @@ from doprestore.image.canvas import Padding
 from doprestore.image.graphs import Replayed
 from doprestore.image.kept import WHOLE, spare_neighbourhoods, unexplained, wholeness
 from doprestore.image.levels import SharedLevels, shared_levels
-from doprestore.image.masks import checked_mask
+from doprestore.image.masks import check_picture, checked_mask
 from doprestore.image.optimizer import forget, optimizers
 from doprestore.image.schedule import HEAVY, INPUT_NOISE, LIGHT, MANY, SEARCHES, VERY_MANY, Clock, last_noise, light_pace
 from doprestore.image.settings import ImageSettings
@@ -52,10 +52,7 @@ class ImageRecovery:
     """
 
     def __init__(self, picture: Tensor, settings: ImageSettings, mask: Tensor | None = None):
-        if picture.ndim != 3 or picture.shape[0] not in (1, 3) or picture.numel() == 0:
-            raise InputError(f"a picture must have shape (1, H, W) or (3, H, W), not {tuple(picture.shape)}")
-        if not torch.isfinite(picture).all():
-            raise InputError("the picture holds NaN or infinite values; replace them first")
+        check_picture(picture)
         self.settings = settings
         self.device = choose_device(settings.device)
         self.padding = Padding(picture.shape[1], picture.shape[2])

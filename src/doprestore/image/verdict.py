@@ -26,7 +26,7 @@ TONES = 256  # that are told apart between black and white
 FAR = 0.25  # so far from its prediction a value is an outlier without doubt; its tone counts for h
 FAINT = 0.004  # the least scale of errors: one of 256 tones
 LOUD = 0.2  # errors count no further than this for the scale of others
-SCALE_POWER = 0.75  # σ = (mean error around)^SCALE_POWER: 1 lets outliers in quiet places hide others nearby
+SCALE_POWER = 0.75  # σ = (mean error around)^SCALE_POWER in the first rounds, while outliers enlarge it; 1 later
 UNSURE = 0.49  # the probability of what the share has no room for
 BINS = 160  # of log(e/σ), from LEAST to MOST
 LEAST, MOST = 0.01, 300.0
