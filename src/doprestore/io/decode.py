@@ -25,7 +25,7 @@ from imagecodecs import png_decode
 from PIL import Image
 
 from doprestore.errors import InputError
-from doprestore.io import fits, heif
+from doprestore.io import cmyk, fits, heif
 from doprestore.io.kinds import DEVELOP, sniff
 from doprestore.io.metadata import Metadata, from_pillow, from_tiff
 
@@ -88,6 +88,8 @@ def _decode_pillow(data: bytes, kind: str) -> tuple[np.ndarray, Metadata]:
             raise InputError("has hundreds of scans, as only files made to stall a reader do; convert it to PNG first")
         image.load()
         metadata = from_pillow(image, data)
+        if image.mode == "CMYK":
+            return cmyk.to_rgb(image, metadata)
         if not deep:
             return _expand(image), metadata
     with _quiet():
@@ -107,6 +109,7 @@ def _expand(image: Image.Image) -> np.ndarray:
 
 
 def _other_colour(name: object) -> str:
+    name = "CMYK" if name == "SEPARATED" else name  # as a TIFF calls it
     return f"{name} colour is not supported; convert it to RGB first, as with: magick FILE -colorspace sRGB rgb.tif"
 
 
@@ -173,7 +176,7 @@ def _decode_tiff(data: bytes, number: int | None) -> tuple[np.ndarray, Metadata]
             return _deep_tiff(page), metadata
         if "Orientation" in page.tags:  # in the buffer: Pillow turns the pixels of a TIFF, and of nothing else
             page.tags["Orientation"].overwrite(1)
-        return _shallow_tiff(buffer, (number or 1) - 1), metadata
+        return _shallow_tiff(buffer, (number or 1) - 1, metadata)
 
 
 def _is_raw(page: tifffile.TiffPage) -> bool:
@@ -181,10 +184,10 @@ def _is_raw(page: tifffile.TiffPage) -> bool:
     return "DNGVersion" in page.tags or ("SubIFDs" in page.tags and page.subfiletype == 1)
 
 
-def _shallow_tiff(buffer: io.BytesIO, index: int) -> np.ndarray:
+def _shallow_tiff(buffer: io.BytesIO, index: int, metadata: Metadata) -> tuple[np.ndarray, Metadata]:
     with Image.open(buffer, formats=["TIFF"]) as image:
         image.seek(index)
-        return _expand(image)
+        return cmyk.to_rgb(image, metadata) if image.mode == "CMYK" else (_expand(image), metadata)
 
 
 def _deep_tiff(page: tifffile.TiffPage) -> np.ndarray:

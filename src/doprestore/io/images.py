@@ -30,14 +30,15 @@ def read_picture(
 ) -> Picture:
     """Read PNG, JPEG, TIFF, WebP, BMP, PPM, NPY, FITS, AVIF or HEIF (told by content, not by name); "-" is standard input.
 
-    Every depth that :class:`Picture` knows is kept. Palettes become RGB, 1-bit pictures grey; a transparent
-    colour becomes an alpha channel. The orientation stays a tag: pixels are not turned. A NumPy array is (H, W) or
-    (H, W, C), C = 1 to 4 with alpha last in 2 and 4; a bool one is black and white. ``page`` (from 1) chooses a page of
-    a TIFF or an image of a FITS file; ``levels`` is that of :class:`Picture`. ``gaps`` allows float samples to be NaN
-    or infinite, see :attr:`Picture.unknown`.
+    Every depth that :class:`Picture` knows is kept. Palettes become RGB, 1-bit pictures grey, CMYK sRGB by the profile in
+    the file; a transparent colour becomes an alpha channel. The orientation stays a tag: pixels are not turned. A NumPy
+    array is (H, W) or (H, W, C), C = 1 to 4 with alpha last in 2 and 4; a bool one is black and white. ``page`` (from 1)
+    chooses a page of a TIFF or an image of a FITS file; ``levels`` is that of :class:`Picture`. ``gaps`` allows float
+    samples to be NaN or infinite, see :attr:`Picture.unknown`.
 
     Raises :class:`InputError`, one line that names the file and the remedy, for anything else: a missing, empty,
-    damaged, animated or huge file, CMYK or Lab colour, NaN unless allowed, a multi-page TIFF without ``page``.
+    damaged, animated or huge file, CMYK without a profile, Lab colour, NaN unless allowed, a multi-page TIFF without
+    ``page``.
     """
     name = "standard input" if str(path) == "-" else str(path)
     data = _load(path, name)

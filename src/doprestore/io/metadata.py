@@ -31,6 +31,7 @@ class Metadata:
     text: dict[str, str] = field(default_factory=dict)  # PNG only
     colour: dict[bytes, bytes] = field(default_factory=dict)  # PNG only: gamma and the like
     fits: str | None = None  # FITS only: the cards of the header, those about the layout left out
+    converted: str | None = None  # what the samples have become in reading that they are not in the file
     channel_axis: bool = False  # a one-channel .npy of shape (H, W, 1), not (H, W)
 
 

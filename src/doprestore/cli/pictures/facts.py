@@ -39,6 +39,7 @@ def describe(job: Job, picture: Picture, result: ImageResult, tiles: int, clean:
         "height": height,
         "channels": channels,
         "depth": picture.depth,
+        "converted": picture.metadata.converted,
         "black": picture.value_range[0],
         "white": picture.value_range[1],
         "transparency": picture.alpha is not None,

@@ -81,6 +81,8 @@ def restore_file(
         if job.backup is not None:
             back_up(output, job.backup)
         write_picture(output, result.restored.numpy(), like=picture, **encoding)
+        if picture.metadata.converted is not None and not choices.quiet:
+            say(f"doprestore: {job.source}: was converted {picture.metadata.converted}", error=True)
     if files.outliers is not None:
         write_picture(files.outliers, outlier_map(result.outliers).numpy())
     if files.panel is not None:
