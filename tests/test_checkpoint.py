@@ -41,7 +41,7 @@ def test_a_resumed_run_ends_bit_identical(preset, stop):
     picture = torch.rand((3, 40, 70), generator=torch.Generator().manual_seed(0))
     settings = image_settings(preset, steps=9, width=6, device="cpu")
     saved = []
-    whole = recover_image(picture, settings, keep=lambda state: saved.append(_through_a_file(state())))
+    whole = recover_image(picture, settings, save=lambda state: saved.append(_through_a_file(state())))
     torch.rand(3)  # the global generator must not matter
     resumed = recover_image(picture, settings, resume=saved[stop - 1])
     assert whole.steps == resumed.steps == 9 and whole.loss == resumed.loss
@@ -53,7 +53,7 @@ def test_a_resumed_run_ends_bit_identical(preset, stop):
 def test_a_state_of_another_picture_is_refused():
     settings = image_settings(steps=1, width=4, device="cpu")
     saved = []
-    recover_image(torch.rand(3, 64, 64), settings, keep=lambda state: saved.append(state()))
+    recover_image(torch.rand(3, 64, 64), settings, save=lambda state: saved.append(state()))
     with pytest.raises(InputError, match="does not fit"):
         recover_image(torch.rand(1, 64, 64), settings, resume=saved[0])
     with pytest.raises(InputError, match="does not fit"):

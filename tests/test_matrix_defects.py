@@ -128,10 +128,10 @@ def test_sense_says_when_there_are_too_few_measurements(folder, run_cli):
 def test_sense_is_as_exact_as_the_data(dtype, limit):
     a, y, x = _measured(300, dtype=dtype, share=0.05)
     result = sense(a, y, matrix_settings())
-    assert result.how == "exact" and result.converged and result.clear
-    assert np.linalg.norm(result.signal - x) < limit * np.linalg.norm(x)
+    assert result.solution == "exact" and result.converged and result.clear
+    assert np.linalg.norm(result.low_rank - x) < limit * np.linalg.norm(x)
 
 
 def test_sense_of_zeros_is_zero():
     result = sense(_measured(30)[0], np.zeros(30), matrix_settings())
-    assert result.rank == 0 and not result.signal.any()
+    assert result.rank == 0 and not result.low_rank.any()

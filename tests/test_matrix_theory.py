@@ -78,7 +78,7 @@ def _limit(operator, y, gamma, alpha):
         if descent.loss < 1e-14:
             break
     assert descent.loss < 1e-5
-    return descent.signal(), descent.outliers.value()
+    return descent.low_rank(), descent.outliers.value()
 
 
 # The error falls like a power of γ that depends on how clear-cut the solution of (8) is. The three solutions are

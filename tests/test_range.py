@@ -24,14 +24,14 @@ def _faint(dtype: str = "float32") -> np.ndarray:
     return counts.astype(dtype)
 
 
-@pytest.mark.parametrize("levels", [(1000, 1100), ("1000", "1e5"), ("-5", "1%"), ("5%", "95%")])
+@pytest.mark.parametrize("black_white", [(1000, 1100), ("1000", "1e5"), ("-5", "1%"), ("5%", "95%")])
 @pytest.mark.parametrize("dtype", ["uint16", "float32", "float64"])
-def test_samples_beyond_are_black_and_white_and_come_back_unless_changed(tmp_path, levels, dtype):
+def test_samples_beyond_are_black_and_white_and_come_back_unless_changed(tmp_path, black_white, dtype):
     path = tmp_path / "faint.tif"
     samples = _faint(dtype)
     write_picture(path, np.zeros(samples.shape), Picture(np.zeros(samples.shape, dtype)))
     write_picture(path, Picture(samples).pixels, Picture(samples))
-    picture = read_picture(path, levels=levels)
+    picture = read_picture(path, black_white=black_white)
     low, high = picture.value_range
     assert np.array_equal(picture.samples, samples)
     assert picture.pixels.min() >= 0 and picture.pixels.max() <= 1
@@ -75,7 +75,7 @@ def test_another_range_is_another_run(run_cli, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("levels", "code", "words"),
+    ("black_white", "code", "words"),
     [
         (("5", "5"), 1, "must be less"),
         (("99%", "1%"), 1, "must be less"),
@@ -84,9 +84,9 @@ def test_another_range_is_another_run(run_cli, tmp_path, monkeypatch):
         (("nan", "1"), 2, "'nan'"),
     ],
 )
-def test_ranges_that_make_no_sense(run_cli, tmp_path, levels, code, words):
+def test_ranges_that_make_no_sense(run_cli, tmp_path, black_white, code, words):
     np.save(tmp_path / "faint.npy", _faint()[0])
-    outcome = run_cli("image", tmp_path / "faint.npy", tmp_path / "out.npy", *QUICK, "--range", *levels)
+    outcome = run_cli("image", tmp_path / "faint.npy", tmp_path / "out.npy", *QUICK, "--range", *black_white)
     assert outcome.code == code and words in outcome.stderr and outcome.stderr.count("\n") == 1
     assert not (tmp_path / "out.npy").exists()
 
@@ -94,4 +94,4 @@ def test_ranges_that_make_no_sense(run_cli, tmp_path, levels, code, words):
 def test_a_range_is_in_samples_whatever_the_file(tmp_path):
     np.save(tmp_path / "flat.npy", np.ones((4, 4)))
     with pytest.raises(InputError, match=r"flat\.npy.*--range"):
-        read_picture(tmp_path / "flat.npy", levels=("1%", "99%"))
+        read_picture(tmp_path / "flat.npy", black_white=("1%", "99%"))

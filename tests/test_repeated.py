@@ -89,7 +89,7 @@ def test_every_run_knows_the_mask(y, three):
 @pytest.mark.parametrize("stop", [3, 8, 9, 17, 25, 26])
 def test_resumed_runs_end_bit_identical(y, three, stop):
     saved = []
-    whole = recover_image(y, SETTINGS, keep=lambda state: saved.append(copy.deepcopy(state())))
+    whole = recover_image(y, SETTINGS, save=lambda state: saved.append(copy.deepcopy(state())))
     resumed = recover_image(y, SETTINGS, resume=saved[stop - 1])
     assert resumed.steps == whole.steps == 26
     for name in ("restored", "network", "outliers", "found"):

@@ -292,7 +292,7 @@ def test_picture_figures_run_and_share_their_runs(run_cli, gallery, tmp_path):
         assert code in (0, 1) and stdout.startswith(f"{name} (quick: centre 64 x 64 of F16")
         if "matplotlib" not in stderr:
             assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    # 12 runs in fig. 3; none more for 4a; three more levels in 4b; three other widths in 1b.
+    # 12 runs in fig. 3; none more for 4a; three more amounts in 4b; three other widths in 1b.
     assert len(list((out / "pictures").iterdir())) == 12 + 3 + 3
     with open(out / "fig4a.csv") as file, open(out / "fig3.csv") as other:
         shared, all_of_them = list(csv.DictReader(file)), list(csv.DictReader(other))

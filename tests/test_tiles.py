@@ -132,11 +132,11 @@ def test_resumed_tiles_end_bit_identical(stop, workers):
         calls.append(None)
         return len(calls) >= stop
 
-    def keep(state) -> None:
+    def save(state) -> None:
         saved.append(copy.deepcopy(state()))
 
     whole = recover_tiles(picture, SETTINGS, 128, **options)
-    recover_tiles(picture, SETTINGS, 128, should_stop=stop_there, keep=keep, **options)
+    recover_tiles(picture, SETTINGS, 128, should_stop=stop_there, save=save, **options)
     resumed = recover_tiles(picture, SETTINGS, 128, resume=saved[-1], **options)
     assert len(saved) >= stop
     for name in ("restored", "network", "outliers", "found"):

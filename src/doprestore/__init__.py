@@ -1,4 +1,4 @@
-"""doprestore: recover pictures and matrices from sparse, gross corruption.
+"""doprestore: recover pictures and matrices from sparse, gross errors.
 
 Public names are imported on first use, so that ``import doprestore`` (and ``doprestore --help``)
 does not load torch.

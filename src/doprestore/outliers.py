@@ -1,7 +1,7 @@
-"""s = g∘g − h∘h: the over-parameterized sparse corruption, and its discrepant-rate step.
+"""s = g∘g − h∘h: the over-parameterized sparse outliers, and their discrepant-rate step.
 
 This is the idea of the paper (You, Zhu, Qu, Ma, NeurIPS 2020): started near zero and driven at a
-rate alpha times that of the signal, the pair (g, h) is implicitly biased to a sparse s, as if
+rate alpha times that of the picture or matrix, the pair (g, h) is implicitly biased to a sparse s, as if
 ‖s‖_1 / alpha had been added to the objective, eq. (8). Images and matrices share it.
 
 Two forms of the same flow, with the same two methods:
@@ -44,7 +44,7 @@ class OutlierPair:
     def step_(self, residual: Tensor, rate: float | Tensor) -> None:
         """One step of eq. (6): g ← g − rate · r∘g, h ← h + rate · r∘h.
 
-        ``residual`` is r = signal + s − y and ``rate`` is alpha·tau.
+        ``residual`` is r = x + s − y, x being the picture or matrix, and ``rate`` is alpha·tau.
         """
         self.g -= rate * residual * self.g
         self.h += rate * residual * self.h

@@ -6,7 +6,7 @@
 
 FLOPs are those of convolutions and matrix products (torch.utils.flop_counter). Bytes are what every operation of the
 step reads and writes, as if nothing stayed in a cache. "eager" is the same step without the CUDA graph. The table of the
-paper's pictures and levels: restoration.py --pictures F16 Peppers Baboon kodim03 --kinds salt-pepper --sizes 0 --methods
+paper's pictures and amounts: restoration.py --pictures F16 Peppers Baboon kodim03 --kinds salt-pepper --sizes 0 --methods
 ours --device cuda --preset fast, and --preset paper.
 """
 

@@ -104,7 +104,7 @@ def run_all(plan: Plan, folder: Path, only: str) -> None:
 
 
 def fast(plan: Plan, only: str) -> Iterator[str]:
-    """The fast preset, one thread, on the crops and levels of the DOP runs: network's output, composed, and time."""
+    """The fast preset, one thread, on the crops and amounts of the DOP runs: network's output, composed, and time."""
     torch.set_num_threads(1)
     yield "| picture | damaged | network | composed | processor seconds |\n|---|---|---|---|---|"
     crops = {(cell["picture"], cell["side"], cell["amount"]): cell for cell in chosen(plan, only) if cell["method"] == DOP}

@@ -74,20 +74,22 @@ def ours(source: Path, output: Path) -> None:
     subprocess.run(command, check=True)
 
 
-def in_memory(method: Callable[[Tensor], Tensor], levels: tuple[float, float] | None) -> Callable[[Path, Path], None]:
+def in_memory(method: Callable[[Tensor], Tensor], black_white: tuple[float, float] | None) -> Callable[[Path, Path], None]:
     def run(source: Path, output: Path) -> None:
-        picture = read_picture(source, levels=levels)
+        picture = read_picture(source, black_white=black_white)
         write_picture(output, method(torch.from_numpy(picture.pixels)).numpy(), picture)
 
     return run
 
 
-def peers(use: str, source: str, levels: tuple[float, float] | None) -> dict[str, Callable[[Path, Path], None]]:
-    found: dict[str, Callable[[Path, Path], None]] = {"median 3x3": in_memory(lambda damaged: median(damaged, 3), levels)}
+def peers(use: str, source: str, black_white: tuple[float, float] | None) -> dict[str, Callable[[Path, Path], None]]:
+    found: dict[str, Callable[[Path, Path], None]] = {
+        "median 3x3": in_memory(lambda damaged: median(damaged, 3), black_white)
+    }
     if use == "rays" and importlib.util.find_spec("astroscrappy"):
-        found["astroscrappy"] = in_memory(lambda damaged: la_cosmic(damaged, source), levels)
+        found["astroscrappy"] = in_memory(lambda damaged: la_cosmic(damaged, source), black_white)
     if use == "hot":
-        found["hot-pixel rule"] = in_memory(hot_pixel_rule, levels)
+        found["hot-pixel rule"] = in_memory(hot_pixel_rule, black_white)
     if use == "dust" and image_magick():
         found |= {"-despeckle": by_command("-despeckle"), "-median 3": by_command("-median", "3")}
     return {"nothing": shutil.copy} | found | {"doprestore image": ours}
@@ -111,21 +113,23 @@ def main() -> None:
         this = problem(source, options.side, damage)
         with tempfile.TemporaryDirectory() as name:
             damaged = Path(name, f"damaged{extension}")
-            levels = None
+            black_white = None
             if extension == ".fits":  # counts, as a camera of 16 bits gives them
-                levels = (BIAS, BIAS + COUNTS)
+                black_white = (BIAS, BIAS + COUNTS)
                 samples = (this.damaged.numpy() * COUNTS + BIAS).round().astype(np.uint16)
-                write_picture(damaged, Picture(samples, levels=levels).pixels, Picture(samples, levels=levels))
+                write_picture(
+                    damaged, Picture(samples, black_white=black_white).pixels, Picture(samples, black_white=black_white)
+                )
             else:
                 write_picture(damaged, this.damaged.numpy())
-            for tool, run in peers(use, source, levels).items():
+            for tool, run in peers(use, source, black_white).items():
                 if tool == "doprestore image" and options.no_ours:
                     continue
                 output = Path(name, f"{tool.replace(' ', '_')}{extension}")
                 start = time.perf_counter()
                 run(damaged, output)
                 seconds = time.perf_counter() - start
-                restored = torch.from_numpy(read_picture(output, levels=levels).pixels)
+                restored = torch.from_numpy(read_picture(output, black_white=black_white).pixels)
                 print(f"{use:<6}{tool:<18}{measure(this, restored)}{seconds:>9.1f}", flush=True)
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from doprestore.drive import Progress, drive
-from doprestore.image.kept import WHOLE, wholeness
+from doprestore.image.kept import COUPLED, channel_coupling
 from doprestore.image.schedule import StoppedClock
 from doprestore.image.settings import ImageSettings, image_settings
 from doprestore.image.step import ImageRecovery
@@ -71,7 +71,7 @@ def known_mask(
     fit = PriorFit(picture, settings or image_settings(), "l2", trusted)
     pixels = trusted.all(dim=0)
     if pixels.any():
-        fit.network.know_colours(picture[:, pixels].to(fit.device), graded=wholeness(~trusted) < WHOLE)
+        fit.network.know_colours(picture[:, pixels].to(fit.device), graded=channel_coupling(~trusted) < COUPLED)
     return _run(
         fit,
         clean,

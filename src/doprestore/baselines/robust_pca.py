@@ -45,7 +45,7 @@ def factorisation_l1(
     Each step moves U against A*(sign(A(U Uᵀ) − y)) U, scaled to the length ``rate`` · ‖U‖_F / sqrt(rank); the
     rate falls geometrically to ``final_rate``, as in Li, Zhu, So, Vidal, "Nonconvex robust low-rank matrix
     recovery", 2020, doi:10.1137/18M1224738, which converges linearly at the exact rank. With rank = n the
-    loss can be driven to zero by fitting the corruption: the overfitting that the paper is about.
+    loss can be driven to zero by fitting the outliers: the overfitting that the paper is about.
 
     ``report`` receives the step number and the current U Uᵀ.
     """

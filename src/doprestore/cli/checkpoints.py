@@ -31,7 +31,7 @@ def open_checkpoint(path: Path, identity: Mapping[str, Any], resume: bool, neede
     return state
 
 
-class Keeper:
+class Checkpoint:
     """Saves a run every ``every`` seconds and when it is interrupted.
 
     ``identity`` as for :func:`open_checkpoint`. ``state`` is what an earlier run saved, or None. ``rows``, the log so
@@ -55,6 +55,6 @@ class Keeper:
     def _write(self, state: State) -> None:
         save_checkpoint(self.path, state | {"rows": self.rows}, **self._identity)
 
-    def finished(self) -> None:
+    def remove(self) -> None:
         """The result is safe: the checkpoint can go."""
         remove_checkpoint(self.path)

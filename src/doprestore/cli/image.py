@@ -10,7 +10,7 @@ import click
 
 from doprestore.cli import one_line
 from doprestore.cli.interrupt import Interrupt
-from doprestore.cli.options import Duration, Level, Page, Shard, TileSize
+from doprestore.cli.options import Duration, Page, SampleValue, Shard, TileSize
 from doprestore.image.settings import OUTPUTS, PRECISIONS, PRESETS, image_settings
 
 
@@ -111,9 +111,9 @@ def _shown(value: object) -> str:
 )
 @click.option(
     "--range",
-    "levels",
+    "black_white",
     nargs=2,
-    type=Level(),
+    type=SampleValue(),
     metavar="LOW HIGH",
     help="Samples to take for black and white, values or percentiles like 1% 99.9%, where 16-bit or float data "
     "fills little of its range. [default: 0 to the largest integer; floats: 0 to 1 or, beyond, min to max]",

@@ -58,7 +58,7 @@ class TileSize(click.ParamType):
         return int(value)
 
 
-class Level(click.ParamType):
+class SampleValue(click.ParamType):
     """A sample value, or a percentile of the samples like "1%"; stays the text that it is."""
 
     name = "VALUE|P%"
@@ -66,9 +66,9 @@ class Level(click.ParamType):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         number = value.removesuffix("%")
         try:
-            level = float(number)
+            sample = float(number)
         except ValueError:
-            level = math.nan
-        if not math.isfinite(level) or (number != value and not 0 <= level <= 100):
+            sample = math.nan
+        if not math.isfinite(sample) or (number != value and not 0 <= sample <= 100):
             self.fail(f"{value!r} is not a sample value like 4000 or a percentile like 1%", param, ctx)
         return value

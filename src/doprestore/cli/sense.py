@@ -57,16 +57,16 @@ def command(source: Path, output: Path | None, as_json: bool, force: bool, prese
                 problem["A"], problem["y"], settings, show, interrupt.received))  # fmt: skip
         except InputError as error:
             raise InputError(f"{source}: {error}") from error
-        write_npz(target, {"X": result.signal, "s": result.corruption})
+        write_npz(target, {"X": result.low_rank, "s": result.sparse})
     report = {
         "input": str(source),
         "output": str(target),
         "measurements": len(problem["y"]),
         "unknowns": result.unknowns,
-        "solution": result.how,
-        "rows": result.signal.shape[0],
-        "columns": result.signal.shape[1],
-        "error": None if truth is None else relative_error(result.signal, truth),
+        "solution": result.solution,
+        "rows": result.low_rank.shape[0],
+        "columns": result.low_rank.shape[1],
+        "error": None if truth is None else relative_error(result.low_rank, truth),
         **facts(result, settings),
     }
     click.echo(json.dumps(report) if as_json else _summary(report))

@@ -25,8 +25,8 @@ class Restoration:
     """What :func:`restore_image` returns; arrays have the type, shape and layout of its input.
 
     restored: the repaired picture, float32 in [0, 1].
-    outliers: the estimated corruption s = g∘g − h∘h, input = picture + s.
-    found: bool, the values judged corrupted.
+    outliers: the estimated outliers s = g∘g − h∘h, input = picture + s.
+    found: bool, the values found damaged.
     details: the :class:`ImageResult` with the settings used, steps, loss, seconds.
     """
 

@@ -48,7 +48,7 @@ class Fitting:
 
     def recover(self, picture: Tensor, **options: Any) -> ImageResult:
         """One attempt, in the tiles as they are now; options: see :func:`recover_image` and :func:`recover_tiles`."""
-        callback, keep, resume = (options.pop(name, None) for name in ("callback", "keep", "resume"))
+        callback, save, resume = (options.pop(name, None) for name in ("callback", "save", "resume"))
         searched = 0 if resume is None else int(resume.get("searched", 0))
 
         def report(progress: Progress) -> None:
@@ -56,15 +56,15 @@ class Fitting:
             searched = progress.step
             callback(progress)
 
-        light = recover_light(picture, self._settings, **options, callback=callback and report, keep=keep, resume=resume)
+        light = recover_light(picture, self._settings, **options, callback=callback and report, save=save, resume=resume)
         if light is not None:
             self.tile = None
             return light
         if callback is not None:
             # The rounds of the search count as steps of what goes on from there.
             options["callback"] = lambda one: callback(replace(one, step=one.step + searched, steps=one.steps + searched))
-        if keep is not None:
-            options["keep"] = lambda state: keep(lambda: state() | {"searched": searched})
+        if save is not None:
+            options["save"] = lambda state: save(lambda: state() | {"searched": searched})
         if resume is not None and "screening" not in resume:
             options["resume"] = resume
         if self.tile is None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 REACH = 4  # a neighbourhood is a square of 9 values a side
-WHOLE = 0.5  # from this wholeness on it is whole pixels that are lost
+COUPLED = 0.5  # the channel coupling from which on it is whole pixels that are lost
 LEAST_TRUSTED = 0.35  # the share of its values below which none of it is given up
 
 
@@ -18,7 +18,7 @@ def spare_neighbourhoods(kept: Tensor, before: Tensor) -> Tensor:
     return torch.where(neighbourhood_means(kept, 2 * REACH + 1) < LEAST_TRUSTED, before, kept)
 
 
-def wholeness(lost: Tensor) -> float:
+def channel_coupling(lost: Tensor) -> float:
     """How much it is whole pixels that are lost rather than single values: 0 as by chance, 1 where no pixel keeps any.
 
     lost: bool (C, H, W). 1 for a grey picture, whatever is lost; else 0 where nothing is.

@@ -20,8 +20,8 @@ from doprestore.metrics import psnr
 class ImageResult:
     """What :func:`recover_image` returns; pictures are float32 (C, H, W) on the CPU.
 
-    restored: the answer, in [0, 1]. network: φ(θ) alone. outliers: the estimated corruption
-    g∘g − h∘h, y = x + s. found: bool, the values judged corrupted. interrupted: stopped early. steps: how far it came,
+    restored: the answer, in [0, 1]. network: φ(θ) alone. outliers: the estimated outliers
+    g∘g − h∘h, y = x + s. found: bool, the values found damaged. interrupted: stopped early. steps: how far it came,
     those that were skipped included. damage: what was found by kind, where the search told (:mod:`doprestore.image.light`).
     print_like: strokes of the picture itself look like damage, and nothing was called damaged.
     """
@@ -41,7 +41,7 @@ class ImageResult:
 
     @property
     def outlier_share(self) -> float:
-        """Share of the values judged corrupted."""
+        """Share of the values found damaged."""
         return self.found.float().mean().item()
 
 
@@ -55,7 +55,7 @@ def recover_image(
     should_stop: Callable[[], bool] | None = None,
     report_every: int | None = None,
     resume: State | None = None,
-    keep: Save | None = None,
+    save: Save | None = None,
 ) -> ImageResult:
     """Run the recovery of a (C, H, W) picture in [0, 1] and return the result.
 
@@ -63,7 +63,7 @@ def recover_image(
     clean: the undamaged picture, for the PSNR in the reports alone; it never influences the result.
     callback: called with a :class:`Progress` every ``report_every`` steps (default: about 200 reports) and at the end.
     should_stop: asked after every step; True ends the recovery with what there is.
-    keep: called after every step with a function that returns the state of the run; a later call with ``resume``
+    save: called after every step with a function that returns the state of the run; a later call with ``resume``
         that state goes on from there.
     Raises :class:`InputError`, :class:`UsageError`, and :class:`NumericalError` when the loss is not finite.
     """
@@ -75,7 +75,7 @@ def recover_image(
         _Watched(recovery, clean),
         callback=callback,
         should_stop=should_stop,
-        save=keep,
+        save=save,
         resume=resume,
         report_every=report_every,
     )
@@ -103,7 +103,7 @@ def recover_light(
     should_stop: Callable[[], bool] | None = None,
     report_every: int | None = None,
     resume: State | None = None,
-    keep: Save | None = None,
+    save: Save | None = None,
 ) -> ImageResult | None:
     """As :func:`recover_image`, by the search for damage and a fit of what it found (:mod:`doprestore.image.light`).
 
@@ -113,7 +113,7 @@ def recover_light(
         return None
     check_picture(picture, clean)
     job = Light(picture, settings, mask, clean)
-    ended = drive(job, callback=callback, should_stop=should_stop, save=keep, resume=resume, report_every=report_every)
+    ended = drive(job, callback=callback, should_stop=should_stop, save=save, resume=resume, report_every=report_every)
     if job.is_heavy:
         return None
     if ended.interrupted:

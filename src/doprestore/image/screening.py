@@ -14,7 +14,7 @@ from torch import Tensor
 
 from doprestore.drive import State
 from doprestore.image.fill import choose_whitening
-from doprestore.image.kept import WHOLE, wholeness
+from doprestore.image.kept import COUPLED, channel_coupling
 from doprestore.image.levels import FAR, shared_levels
 from doprestore.image.unseen import first_guess, median_guess, pixel_folds, predict, value_folds
 from doprestore.image.verdict import judge
@@ -103,7 +103,7 @@ class Screening:
         self.shares = {"single values": verdict.share, "whole pixels": 0.0}
         if colour:
             pixels = judge(self.y, by_pixel, self.probability, self.known, self.generator, late=late, coupled=False)
-            if pixels.share and wholeness((pixels.probability > self._bound) & self.known) > WHOLE:
+            if pixels.share and channel_coupling((pixels.probability > self._bound) & self.known) > COUPLED:
                 # At least two of three channels must say so.
                 odds = pixels.probability.clamp(1e-6, 1 - 1e-6).logit().clamp(-LOG_ODDS, LOG_ODDS)
                 whole = odds.median(0, keepdim=True).values.sigmoid()

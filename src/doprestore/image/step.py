@@ -20,7 +20,7 @@ from torch import Tensor
 from doprestore.errors import InputError
 from doprestore.image.canvas import Padding
 from doprestore.image.graphs import Replayed
-from doprestore.image.kept import WHOLE, spare_neighbourhoods, unexplained, wholeness
+from doprestore.image.kept import COUPLED, channel_coupling, spare_neighbourhoods, unexplained
 from doprestore.image.levels import SharedLevels, shared_levels
 from doprestore.image.masks import check_picture, checked_mask
 from doprestore.image.optimizer import forget, optimizers
@@ -35,7 +35,7 @@ from doprestore.outliers import MirrorOutliers, OutlierPair, shared_part
 INITIAL_SCALE = 1e-5  # of g and h
 EDGE = 0.02  # ε of the robust objective
 SLIGHT = 0.05  # a value no further off may be right, although s explains it better than the network
-# Where the wholeness of the outliers is below SINGLY, what all channels of a pixel are off by, up to DETAIL, is left to θ.
+# Where the channel coupling of the outliers is below SINGLY, what all channels are off by, up to DETAIL, is left to θ.
 # Pictures have 0.09 at most under single impulses, for some of their details are found, too (a very sharp one had 0.14);
 # cosmic rays on 3 % of the pixels beside impulses on 10 % make it 0.12 to 0.19.
 SINGLY = 0.1
@@ -100,7 +100,7 @@ class ImageRecovery:
         In place, for a CUDA graph knows the tensors by address."""
         network, z = self._drawn()
         self.network.load_state_dict(network.state_dict())
-        self.network.know_colours(self.network_output(), graded=wholeness(self.sampling == 0) < WHOLE)
+        self.network.know_colours(self.network_output(), graded=channel_coupling(self.sampling == 0) < COUPLED)
         self.z.copy_(z)
         forget(self.optimizers)
 
@@ -133,10 +133,10 @@ class ImageRecovery:
             self._leave_out(levels.outright if levels.settled else levels.outright | absorbed & levels.suspects)
         elif search == 1 and self._stand_alone(absorbed):
             self.clock.slow_down(light_pace(self._share(absorbed)))
-            self.clock.singly = wholeness(absorbed) < SINGLY
+            self.clock.singly = channel_coupling(absorbed) < SINGLY
         elif search == 1 and self._share(absorbed) >= HEAVY:
             self.clock.searches, self.clock.robust = SEARCHES, True
-            self.clock.singly = wholeness(absorbed) < SINGLY
+            self.clock.singly = channel_coupling(absorbed) < SINGLY
         elif search == 1 and self.clock.searches > SEARCHES:
             self._found_once = absorbed
         else:

@@ -39,7 +39,7 @@ def recover_tiles(
     callback: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     resume: dict[str, object] | None = None,
-    keep: Callable[[Callable[[], dict[str, object]]], None] | None = None,
+    save: Callable[[Callable[[], dict[str, object]]], None] | None = None,
     workers: int | None = None,
 ) -> ImageResult:
     """As :func:`recover_image`, in tiles of side ``tile``. Each :class:`Progress` counts the steps of all tiles;
@@ -59,7 +59,7 @@ def recover_tiles(
         raise InputError(f"the clean picture has shape {tuple(clean.shape)}, the damaged one {tuple(picture.shape)}")
     grid = Grid(picture.shape[1], picture.shape[2], tile)
     corners = grid.corners()
-    run = _Run(picture, settings, len(corners), callback, keep)
+    run = _Run(picture, settings, len(corners), callback, save)
     if resume is not None:
         run.load_state_dict(resume)
 
@@ -77,7 +77,7 @@ def recover_tiles(
                 callback=None if callback is None else lambda progress: run.report(index, progress),
                 should_stop=lambda: run.failed or (should_stop is not None and should_stop()),
                 resume=saved,
-                keep=None if keep is None else lambda state: run.between_steps(index, state),
+                save=None if save is None else lambda state: run.between_steps(index, state),
             )
             run.finished(index, result, part, grid.weight(top, left))
 
@@ -130,12 +130,12 @@ class _Run:
         settings: ImageSettings,
         tiles: int,
         callback: Callable[[Progress], None] | None,
-        keep: Callable[[Callable[[], dict[str, object]]], None] | None,
+        save: Callable[[Callable[[], dict[str, object]]], None] | None,
     ):
         self.done: set[int] = set()
         self.stopped = self.failed = False
         self._picture, self._settings, self._tiles = picture, settings, tiles
-        self._callback, self._keep = callback, keep
+        self._callback, self._save = callback, save
         self._sums = _Sums(picture)
         self._partial: list[tuple[ImageResult, tuple, Tensor]] = []  # of the tiles that an early stop cut short
         self._saved: dict[int, dict[str, object]] = {}  # where the tiles of an earlier run go on
@@ -161,13 +161,13 @@ class _Run:
                 self._turn.notify_all()
 
     def between_steps(self, index: int, state: Callable[[], dict[str, object]]) -> None:
-        """Let ``keep`` have the state of everything, or another worker's ``keep`` that of this one."""
+        """Let ``save`` have the state of everything, or another worker's ``save`` that of this one."""
         with self._turn:
             self._states[index] = state
             self._inside -= 1
             self._turn.notify_all()
             self._turn.wait_for(lambda: not self._looking)
-            self._keep(self._everything)
+            self._save(self._everything)
             self._enter()
 
     def report(self, index: int, progress: Progress) -> None:
@@ -206,7 +206,7 @@ class _Run:
         )
 
     def load_state_dict(self, state: dict[str, object]) -> None:
-        """Go on where the state given to ``keep`` was taken. Raises :class:`InputError` when it does not fit."""
+        """Go on where the state given to ``save`` was taken. Raises :class:`InputError` when it does not fit."""
         try:
             self._sums.load_state_dict(state["sums"])
             self.done = set(state["done"])

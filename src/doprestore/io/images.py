@@ -25,7 +25,7 @@ def read_picture(
     path: Path | str,
     *,
     page: int | None = None,
-    levels: tuple[str | float, str | float] | None = None,
+    black_white: tuple[str | float, str | float] | None = None,
     gaps: bool = False,
 ) -> Picture:
     """Read PNG, JPEG, TIFF, WebP, BMP, PPM, NPY, FITS, AVIF or HEIF (told by content, not by name); "-" is standard input.
@@ -33,7 +33,7 @@ def read_picture(
     Every depth that :class:`Picture` knows is kept. Palettes become RGB, 1-bit pictures grey, CMYK sRGB by the profile in
     the file; a transparent colour becomes an alpha channel. The orientation stays a tag: pixels are not turned. A NumPy
     array is (H, W) or (H, W, C), C = 1 to 4 with alpha last in 2 and 4; a bool one is black and white. ``page`` (from 1)
-    chooses a page of a TIFF or an image of a FITS file; ``levels`` is that of :class:`Picture`. ``gaps`` allows float
+    chooses a page of a TIFF or an image of a FITS file; ``black_white`` is that of :class:`Picture`. ``gaps`` allows float
     samples to be NaN or infinite, see :attr:`Picture.unknown`.
 
     Raises :class:`InputError`, one line that names the file and the remedy, for anything else: a missing, empty,
@@ -61,7 +61,7 @@ def read_picture(
         raise InputError(f"{name}: has no pixels; name another picture")
     colours = 3 if len(planes) >= 3 else 1
     alpha = planes[-1].copy() if len(planes) > colours else None
-    picture = Picture(np.ascontiguousarray(planes[:colours]), alpha, metadata, levels, kind)
+    picture = Picture(np.ascontiguousarray(planes[:colours]), alpha, metadata, black_white, kind)
     _check_values(picture, name, gaps)
     return picture
 
@@ -200,7 +200,7 @@ def _check_values(picture: Picture, name: str, gaps: bool) -> None:
     if picture.alpha is not None and picture.alpha.dtype.kind == "f" and not np.isfinite(picture.alpha).all():
         raise InputError(f"{name}: has NaN or infinite values in its transparency; replace them by any number first")
     low, high = picture.value_range
-    if picture.levels is not None and low >= high:
+    if picture.black_white is not None and low >= high:
         raise InputError(f"{name}: --range comes to {low:g} for black and {high:g} for white; the first must be less")
     if not np.isfinite(high - low):
         raise InputError(f"{name}: has samples from {low:g} to {high:g}, too wide a range; clip them first")

@@ -16,14 +16,14 @@ class Picture:
     """Samples, alpha and metadata of one picture.
 
     ``samples`` (C, H, W), C = 1 or 3, uint8, uint16, uint32, int16, int32, float16, float32 or float64, just as the
-    file has them; ``alpha`` (H, W) in the same type, or None. ``levels`` are the sample values for black and white,
+    file has them; ``alpha`` (H, W) in the same type, or None. ``black_white`` are the sample values for black and white,
     numbers or percentiles like "1%"; None chooses them, see :attr:`value_range`. ``kind`` is the format of the file.
     """
 
     samples: np.ndarray
     alpha: np.ndarray | None = None
     metadata: Metadata = field(default_factory=Metadata)
-    levels: tuple[str | float, str | float] | None = None
+    black_white: tuple[str | float, str | float] | None = None
     kind: str | None = None
 
     @property
@@ -43,11 +43,11 @@ class Picture:
     def value_range(self) -> tuple[float, float]:
         """The sample values that stand for 0 and 1.
 
-        Unless ``levels`` says otherwise, the whole range of an unsigned type of 8 or 16 bits. Floats within [0, 1] are
+        Unless ``black_white`` says otherwise, the whole range of an unsigned type of 8 or 16 bits. Floats within [0, 1] are
         taken as they are; all others (a telescope's counts, say) are mapped from their own [min, max].
         """
-        if self.levels is not None:
-            low, high = (_level(self._known, level) for level in self.levels)
+        if self.black_white is not None:
+            low, high = (_sample_value(self._known, value) for value in self.black_white)
             return low, high
         if self.depth in ("uint8", "uint16"):
             return 0.0, float(np.iinfo(self.samples.dtype).max)
@@ -63,7 +63,7 @@ class Picture:
 
     @cached_property
     def pixels(self) -> np.ndarray:
-        """float32 (C, H, W) in [0, 1]; samples beyond ``levels`` are black and white, those that are unknown grey."""
+        """float32 (C, H, W) in [0, 1]; samples beyond ``black_white`` are black and white, those that are unknown grey."""
         low, high = self.value_range
         pixels = np.empty(self.samples.shape, np.float32)
         with np.errstate(invalid="ignore"):  # of unknown samples, which have another value below
@@ -74,8 +74,8 @@ class Picture:
         return pixels
 
 
-def _level(samples: np.ndarray, level: str | float) -> float:
-    text = str(level)
+def _sample_value(samples: np.ndarray, value: str | float) -> float:
+    text = str(value)
     return float(np.percentile(samples, float(text[:-1]))) if text.endswith("%") else float(text)
 
 

@@ -282,7 +282,7 @@ class _PaperMachine:
         return 2 * math.sqrt(self.descent.loss.item()) / torch.linalg.vector_norm(self.y).item()
 
     def split(self) -> Split:
-        low_rank, sparse = self.descent.signal(), self.descent.outliers.value()
+        low_rank, sparse = self.descent.low_rank(), self.descent.outliers.value()
         rest = self.descent.operator.apply(low_rank) + sparse - self.y
         # g∘g − h∘h is never exactly 0: what is below a thousandth of the typical entry is none.
         typical = torch.linalg.vector_norm(self.y).item() / math.sqrt(self.y.numel())

@@ -47,13 +47,13 @@ class Descent:
         v = None if symmetric else normal(columns)
         return cls(operator, y, u, v, OutlierPair.normal(y, init, generator, equal=True), alpha=alpha, tau=tau)
 
-    def signal(self) -> Tensor:
+    def low_rank(self) -> Tensor:
         """X, (rows, columns)."""
         return self.u @ (self.u if self.v is None else self.v).T
 
     def step(self) -> None:
         """One step of eq. (6)."""
-        residual = self.operator.apply(self.signal()) + self.outliers.value() - self.y
+        residual = self.operator.apply(self.low_rank()) + self.outliers.value() - self.y
         back = self.operator.adjoint(residual)
         if self.v is None:
             self.u = self.u - self.tau * ((back + back.T) @ self.u) / 2

@@ -31,15 +31,15 @@ SETTLED = 1e-4  # relative residual that counts as converged
 
 @dataclass(frozen=True)
 class SenseResult:
-    """signal: X, (rows, columns); corruption: s, (m,). residual: ‖A(X) + s − y‖ / ‖y‖, converged when <= 1e-4.
-    how: "exact" (a refit that agrees with the trusted measurements to rounding error), "descent", or "underdetermined":
+    """low_rank: X, (rows, columns); sparse: s, (m,). residual: ‖A(X) + s − y‖ / ‖y‖, converged when <= 1e-4.
+    solution: "exact" (a refit that agrees with the trusted measurements to rounding error), "descent", or "underdetermined":
     there are fewer measurements than it takes to tell a matrix of that rank. unknowns: of such a matrix."""
 
-    signal: np.ndarray
-    corruption: np.ndarray
+    low_rank: np.ndarray
+    sparse: np.ndarray
     rank: int
     residual: float
-    how: str
+    solution: str
     steps: int
     seconds: float
     device: str
@@ -50,7 +50,7 @@ class SenseResult:
     @property
     def clear(self) -> bool:
         """Whether the measurements tell X at all."""
-        return self.how != "underdetermined"
+        return self.solution != "underdetermined"
 
 
 def sense(
@@ -80,28 +80,28 @@ def sense(
     job = _Sensing(descent, settings, norm)
     ended = drive(job, callback=callback, should_stop=should_stop)
     residual, interrupted = job.residual, ended.interrupted
-    signal, sparse, how = descent.signal(), descent.outliers.value(), "descent"
+    low_rank, sparse, solution = descent.low_rank(), descent.outliers.value(), "descent"
     if settings.preset == "fast" and not interrupted:
-        fitted = refit_measurements(descent.operator, descent.y, signal, agrees)
+        fitted = refit_measurements(descent.operator, descent.y, low_rank, agrees)
         if fitted is not None:
-            signal, how = fitted, "exact"
-            sparse = descent.y - descent.operator.apply(signal)
+            low_rank, solution = fitted, "exact"
+            sparse = descent.y - descent.operator.apply(low_rank)
             sparse[sparse.abs() <= agrees] = 0
-            residual = torch.linalg.vector_norm(descent.operator.apply(signal) + sparse - descent.y).item() / norm
-    if not target.any():  # what the descent leaves of its start is no signal
-        signal, sparse = torch.zeros_like(signal), torch.zeros_like(sparse)
-    sigma = torch.linalg.svdvals(signal)
+            residual = torch.linalg.vector_norm(descent.operator.apply(low_rank) + sparse - descent.y).item() / norm
+    if not target.any():  # what the descent leaves of its start is no answer
+        low_rank, sparse = torch.zeros_like(low_rank), torch.zeros_like(sparse)
+    sigma = torch.linalg.svdvals(low_rank)
     rank = int((sigma > 1e-3 * sigma[0]).sum())
     unknowns = rank * (rows + columns - rank)
-    if how != "exact" and not interrupted and len(target) < SURE * unknowns:
-        how = "underdetermined"
+    if solution != "exact" and not interrupted and len(target) < SURE * unknowns:
+        solution = "underdetermined"
     return SenseResult(
-        signal=(signal * scale).cpu().numpy(),
-        corruption=(sparse * size).cpu().numpy(),
+        low_rank=(low_rank * scale).cpu().numpy(),
+        sparse=(sparse * size).cpu().numpy(),
         rank=rank,
         unknowns=unknowns,
         residual=residual,
-        how=how,
+        solution=solution,
         steps=descent.steps,
         seconds=time.perf_counter() - start,
         device=str(device),

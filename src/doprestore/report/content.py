@@ -55,7 +55,7 @@ class RunReport:
     """What a report shows of one run, whatever its format.
 
     pictures: by name, (C, H, W) in [0, 1]. facts: by name, told as they are. histogram: counts of the
-    corruption found, evenly spaced over [-1, 1].
+    outliers found, evenly spaced over [-1, 1].
     """
 
     title: str
@@ -78,7 +78,7 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> list[Curve]:
 
 
 def histogram(outliers: Tensor, found: Tensor, bins: int = 41) -> list[int]:
-    """Counts of s in [-1, 1] over the values judged corrupted."""
+    """Counts of s in [-1, 1] over the values found damaged."""
     return torch.histc(outliers[found].clamp(-1, 1), bins, -1, 1).int().tolist()
 
 

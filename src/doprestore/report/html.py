@@ -54,7 +54,7 @@ def report_html(report: RunReport) -> str:
         for name, picture in report.pictures.items()
     ]
     plots = [(curve.name, Markup(_curve(curve))) for curve in report.curves]
-    plots.append(("corruption found, input - restored", Markup(_bars(report.histogram))))
+    plots.append(("outliers found, input - restored", Markup(_bars(report.histogram))))
     page = Environment(autoescape=True, trim_blocks=True).from_string(_PAGE)
     return page.render(title=report.title, style=_STYLE, figures=figures, plots=plots, facts=report.facts)
 

@@ -37,7 +37,7 @@ def report_png(report: RunReport) -> bytes:
         _curve(axes, curve)
     bars = next(cells)
     bars.bar([2 * (index + 0.5) / BARS - 1 for index in range(BARS)], report.histogram, 2 / BARS)
-    bars.set_title("corruption found, input - restored", fontsize=9)
+    bars.set_title("outliers found, input - restored", fontsize=9)
     for axes in cells:
         axes.set_axis_off()
     lower.text(0.02, 1, "\n".join(lines), fontsize=7, family="monospace", va="top", parse_math=False)

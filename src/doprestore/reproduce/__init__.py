@@ -33,10 +33,10 @@ FIGURES = {
     "fig1b": Entry("fig_pictures", "learning curves of a picture: DIP-l1, narrow and wide, and DOP", SCALES),
     "fig3": Entry("fig_pictures", "four pictures at 50 %: DIP, DIP-l1 and DOP", SCALES),
     "fig4a": Entry("fig_pictures", "learning curves of DOP over the four pictures", SCALES),
-    "fig4b": Entry("fig_pictures", "learning curves of DOP over levels of corruption, 10 to 70 %", SCALES),
+    "fig4b": Entry("fig_pictures", "learning curves of DOP over amounts of damage, 10 to 70 %", SCALES),
     "alpha": Entry("fig_claims", "PSNR of DOP in the end over the ratio α, at two sizes", ("small",)),
     "widths": Entry("fig_claims", "learning curves of DOP in networks of three widths, beside DIP-l1", ("small",)),
-    "oracles": Entry("fig_claims", "DOP beside DIP and DIP-l1 over levels of corruption", ("small",)),
+    "oracles": Entry("fig_claims", "DOP beside DIP and DIP-l1 over amounts of damage", ("small",)),
 }
 
 

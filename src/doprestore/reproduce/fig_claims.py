@@ -11,15 +11,15 @@ from torch import Tensor
 from doprestore.image.settings import REFERENCE_ALPHA, REFERENCE_SIDE
 from doprestore.report.plots import line_plot
 from doprestore.reproduce.fig_pictures import (
+    AMOUNTS,
     DIP,
     DIP_L1,
     DOP,
-    LEVELS,
     RUNS,
     SIDE,
     SMALLER,
     against_oracles,
-    by_level,
+    by_amount,
     ends,
     first,
     never_falls,
@@ -129,18 +129,18 @@ WIDTHS = Figure(
 )
 
 
-# Levels of corruption against oracles
+# Amounts of damage against oracles
 
 
 def _cells_oracles(plan: Plan) -> list[Cell]:
-    return [picture_cell(plan, first(plan), method, amount=amount) for amount in LEVELS for method in (DIP, DIP_L1, DOP)]
+    return [picture_cell(plan, first(plan), method, amount=amount) for amount in AMOUNTS for method in (DIP, DIP_L1, DOP)]
 
 
 ORACLES = Figure(
-    claim="at every level of corruption DOP beats DIP and DIP-l1, even with their stopping time chosen by an oracle",
+    claim="at every amount of damage DOP beats DIP and DIP-l1, even with their stopping time chosen by an oracle",
     runs=RUNS,
     cells=_cells_oracles,
     scope=lambda plan: scope(plan, _cells_oracles(plan), "10 to 70 %, width 32"),
-    verdict=lambda rows: against_oracles(rows, by_level),
-    plot=plot_curves(lambda row: f"{row['method']}, {by_level(row)}"),
+    verdict=lambda rows: against_oracles(rows, by_amount),
+    plot=plot_curves(lambda row: f"{row['method']}, {by_amount(row)}"),
 )

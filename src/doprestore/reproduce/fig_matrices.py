@@ -49,8 +49,8 @@ def descend(y: Tensor, alpha: float, steps: int, tau: float, seed: int,
     for step in range(1, steps + 1):
         descent.step()
         if report is not None and step % every == 0:
-            report(step, descent.signal())
-    return descent.signal()
+            report(step, descent.low_rank())
+    return descent.low_rank()
 
 
 def _cell(n: int, r: int, p: float, trial: int, **more: str | float) -> Cell:

@@ -23,8 +23,8 @@ from doprestore.reproduce.originals import centre
 DIP, DIP_L1, DOP = "DIP", "DIP-l1", "DOP"
 BASELINES = {DIP: "dip", DIP_L1: "dip-l1"}
 LOSSES = {DOP: None, DIP: "l2", DIP_L1: "l1"}
-LEVELS = (0.1, 0.3, 0.5, 0.7)
-# Crops at scale "small": that of F16 in fig. 3 and 4a, those of the other pictures and levels, and that of fig. 1b.
+AMOUNTS = (0.1, 0.3, 0.5, 0.7)
+# Crops at scale "small": that of F16 in fig. 3 and 4a, those of the other pictures and amounts, and that of fig. 1b.
 LARGER, SIDE, SMALLER = 128, 96, 64
 SHORTER = {DIP: 30_000, DIP_L1: 50_000}  # steps at scale "small": by then the PSNR of these has clearly fallen
 STAYS = 0.5  # dB: a curve that ends no further below its best has not overfitted
@@ -271,7 +271,7 @@ def never_falls(rows: list[Row], key: Callable[[Row], str]) -> Verdict:
     return Verdict(loss <= STAYS and gain >= RECOVERED and (late <= STAYS or not is_long), sentence)
 
 
-def by_level(row: Row) -> str:
+def by_amount(row: Row) -> str:
     return f"{row['amount']:.0%}"
 
 
@@ -280,7 +280,7 @@ def _cells_4a(plan: Plan) -> list[Cell]:
 
 
 def _cells_4b(plan: Plan) -> list[Cell]:
-    return [picture_cell(plan, first(plan), DOP, amount=amount) for amount in LEVELS]
+    return [picture_cell(plan, first(plan), DOP, amount=amount) for amount in AMOUNTS]
 
 
 FIG4A = Figure(
@@ -293,10 +293,10 @@ FIG4A = Figure(
 )
 
 FIG4B = Figure(
-    claim="one α for all levels of corruption, and no curve falls again",
+    claim="one α for all amounts of damage, and no curve falls again",
     runs=RUNS,
     cells=_cells_4b,
     scope=lambda plan: scope(plan, _cells_4b(plan), f"10 to 70 %, {_width(plan)}"),
-    verdict=lambda rows: never_falls(rows, by_level),
-    plot=plot_curves(by_level),
+    verdict=lambda rows: never_falls(rows, by_amount),
+    plot=plot_curves(by_amount),
 )

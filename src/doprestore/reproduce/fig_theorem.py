@@ -59,7 +59,7 @@ def _gaps(cell: Cell, plan: Plan, note: Note) -> Outcome:
     rows = []
     for number, gamma in enumerate(GAMMAS):
         descent = limit(operator, y, gamma, cell["alpha"], cell["tau"], cell["steps"])
-        found, outliers = descent.signal(), descent.outliers.value()
+        found, outliers = descent.low_rank(), descent.outliers.value()
         distance = torch.cat([(found - x).flatten(), outliers - s]).norm() / norm
         residual = (operator.apply(found) + outliers - y).norm() / y.norm()
         gap = objective(found, outliers, cell["alpha"]) / least - 1

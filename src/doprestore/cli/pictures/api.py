@@ -55,7 +55,7 @@ def restore_file(
     files = Files(**{name: Path(path) for name, path in beside.items() if path is not None})
     choices = Choices(
         page=page,
-        levels=None if value_range is None else (str(value_range[0]), str(value_range[1])),
+        black_white=None if value_range is None else (str(value_range[0]), str(value_range[1])),
         quality=quality,
         subsampling=subsampling,
         force=force,

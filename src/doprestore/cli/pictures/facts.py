@@ -86,8 +86,8 @@ def write_report(
     pictures = {
         "before": torch.from_numpy(picture.pixels),
         "after": result.restored,
-        "corruption found (grey: none)": outlier_map(result.outliers),
-        "values judged corrupted": result.found.float(),
+        "outliers found (grey: none)": outlier_map(result.outliers),
+        "values found damaged": result.found.float(),
     }
     if clean is not None:
         pictures["clean"] = clean

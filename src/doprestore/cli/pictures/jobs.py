@@ -40,7 +40,7 @@ class Choices:
     """What the command line says about reading and writing, the same for every picture."""
 
     page: int | str | None = None  # or "all"
-    levels: tuple[str, str] | None = None  # --range
+    black_white: tuple[str, str] | None = None  # --range
     quality: int | None = None
     subsampling: str | None = None
     force: bool = False  # outputs that exist may be replaced

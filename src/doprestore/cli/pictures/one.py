@@ -118,7 +118,7 @@ def read_inputs(job: Job, choices: Choices, *, lenient: bool) -> Ready:
     lenient: options that concern only some formats are ignored for the others, as in a mixed folder.
     """
     files, encoding = job.files, _encoding(choices, job.output, lenient)
-    picture = read_picture(job.source, page=job.page, levels=choices.levels, gaps=True)
+    picture = read_picture(job.source, page=job.page, black_white=choices.black_white, gaps=True)
     check_format(job.output, picture, **encoding)
     for path in (files.outliers, files.panel):
         if path is not None:
@@ -159,7 +159,7 @@ def _encoding(choices: Choices, output: Path, lenient: bool) -> dict[str, Any]:
 
 def _advise_range(source: Path, picture: Picture) -> None:
     """Say so when nearly all samples of deep data lie close together: the network sees little of them then."""
-    if picture.levels is not None or picture.depth == "uint8":
+    if picture.black_white is not None or picture.depth == "uint8":
         return
     low, high = picture.value_range
     some = picture.samples[:, :: max(1, picture.samples.shape[1] // 500), :: max(1, picture.samples.shape[2] // 500)]
@@ -182,7 +182,7 @@ def _tell(job: Job, picture: Picture, settings: ImageSettings) -> None:
 def _read_clean(path: Path, like: Picture) -> torch.Tensor:
     picture = read_picture(path)
     if picture.depth == like.depth:
-        picture = replace(picture, levels=like.value_range)  # a float picture's own range may be another
+        picture = replace(picture, black_white=like.value_range)  # a float picture's own range may be another
     clean = torch.from_numpy(picture.pixels)
     expected = like.pixels.shape
     if clean.shape != expected:

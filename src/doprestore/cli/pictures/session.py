@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from doprestore.cli.checkpoints import Keeper
+from doprestore.cli.checkpoints import Checkpoint
 from doprestore.cli.interrupt import Interrupt
 from doprestore.cli.pictures.jobs import Choices, Files
 from doprestore.cli.screen import Meter, say
@@ -63,7 +63,7 @@ class Session:
             tell=self._tell,
         )
         self.threads = threads()
-        self._keeper = self._make_keeper(choices.resume)
+        self._checkpoint = self._new_checkpoint(choices.resume)
 
     def recover(self) -> ImageResult:
         """Do the work; smaller tiles take over when the memory does not suffice and --tile allows it."""
@@ -78,8 +78,8 @@ class Session:
 
     def finished(self, result: ImageResult) -> None:
         """The result is written: the checkpoint can go, unless there is more to do."""
-        if self._keeper is not None and not result.interrupted:
-            self._keeper.finished()
+        if self._checkpoint is not None and not result.interrupted:
+            self._checkpoint.remove()
 
     def _threads(self) -> int:
         """How many threads to work with: those asked for, or as many as this picture and this machine have use for."""
@@ -102,7 +102,7 @@ class Session:
             quiet=hidden,
             verbose=self._choices.verbose,
             nested=self._nested,
-            resumed=self._keeper is not None and self._keeper.state is not None,
+            resumed=self._checkpoint is not None and self._checkpoint.state is not None,
         )
 
         def show(progress: Progress) -> None:
@@ -114,14 +114,14 @@ class Session:
             if self._writer is not None:
                 self._writer.write(self.rows[-1])
 
-        self.rows = [] if self._keeper is None else self._keeper.rows
+        self.rows = [] if self._checkpoint is None else self._checkpoint.rows
         options = {
             "mask": self.inputs.mask,
             "clean": self.inputs.clean,
             "callback": show,
             "should_stop": self._interrupt.received,
-            "resume": None if self._keeper is None else self._keeper.state,
-            "keep": self._keeper,
+            "resume": None if self._checkpoint is None else self._checkpoint.state,
+            "save": self._checkpoint,
         }
         with bar, self._writer or contextlib.nullcontext():
             if self._writer is not None:
@@ -131,12 +131,12 @@ class Session:
 
     def _is_fresh(self) -> bool:
         """Whether no checkpoint would be lost by other tiles."""
-        return self._keeper is None or not os.path.exists(self._keeper.path)
+        return self._checkpoint is None or not os.path.exists(self._checkpoint.path)
 
     def _start_again(self) -> None:
-        self._keeper = self._make_keeper(resume=False)
+        self._checkpoint = self._new_checkpoint(resume=False)
 
-    def _make_keeper(self, resume: bool) -> Keeper | None:
+    def _new_checkpoint(self, resume: bool) -> Checkpoint | None:
         if self._files.checkpoint is None:
             return None
         identity = {
@@ -144,7 +144,7 @@ class Session:
             "data": self.inputs.data,
             "settings": asdict(self.settings) | {"tile": self._fitting.tile or "none"},
         }
-        return Keeper(
+        return Checkpoint(
             self._files.checkpoint,
             identity,
             every=self._choices.checkpoint_every,
