@@ -39,6 +39,15 @@ def test_writes_both_parts_beside_the_data_and_reports(folder, run_cli):
     np.testing.assert_allclose(found + sparse, data, atol=1e-4)
 
 
+def test_how_often_to_save_needs_a_place_to_save_at(folder, run_cli):
+    np.save("data.npy", _problem()[1])
+    for option in (("--checkpoint-every", "60s"), ("--resume",)):
+        code, stdout, stderr = run_cli("rpca", "data.npy", *option)
+        assert (code, stdout) == (2, "") and stderr.count("\n") == 1
+        assert f"{option[0]} " in stderr and "with --checkpoint FILE" in stderr
+    assert [path.name for path in folder.iterdir()] == ["data.npy"]
+
+
 def test_json_npz_and_key(folder, run_cli):
     low_rank, data = _problem()
     np.savez("data.npz", first=data, second=np.zeros((2, 2)))

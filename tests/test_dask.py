@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+import time
+from collections.abc import Callable
 
 import pytest
 
@@ -116,3 +119,71 @@ def test_a_picture_is_tried_again_when_its_worker_fails(run_cli, scans, address,
     assert ("2 restored, 1 failed in" if code else "3 restored in") in outcome.stdout
     assert ("the card fell off the bus" in outcome.stderr) == bool(code)
     assert sorted(path.name for path in (scans / "out").iterdir()) == ["0.png", "1.png", "2.png"][code:]
+
+
+def _hold(folder: str) -> None:
+    """On a worker: whoever takes up 0.png says who it is, and works on it until the file "go" is there."""
+    from distributed import get_worker
+
+    import doprestore.cli.pictures.one as there
+
+    restore = getattr(there.restore_file, "restore", there.restore_file)
+
+    def slow(job, *args, **kwargs):
+        if job.source.name == "0.png":
+            with open(os.path.join(folder, "taken"), "a") as file:
+                file.write(f"{os.getpid()} {get_worker().address}\n")
+            while not os.path.exists(os.path.join(folder, "go")):
+                time.sleep(0.05)
+        return restore(job, *args, **kwargs)
+
+    slow.restore = restore
+    there.restore_file = slow
+
+
+def _killed(client, pid: int, worker: str) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def _leaves(client, pid: int, worker: str) -> None:
+    """As a batch system's time limit has it: in good order, but with a picture in hand."""
+    client.retire_workers([worker])
+
+
+@pytest.mark.parametrize("gone", [_killed, _leaves])
+def test_a_worker_may_go_in_mid_run(run_cli, scans, address, gone: Callable):
+    """Its picture is restored by another; nothing is half-written, and the exit code is 0. Last, for the worker that has
+    left does not come back."""
+    import cloudpickle
+    from distributed import Client
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers cannot import the tests
+    folder = scans / "marks"
+    folder.mkdir()
+    problems: list[BaseException] = []
+
+    def intervene() -> None:
+        try:
+            while not (folder / "taken").exists() or not (folder / "taken").read_text().endswith("\n"):
+                time.sleep(0.05)
+            pid, worker = (folder / "taken").read_text().splitlines()[0].split()
+            gone(client, int(pid), worker)
+        except BaseException as error:
+            problems.append(error)
+        finally:
+            (folder / "go").touch()
+
+    with Client(address) as client:
+        client.run(_hold, str(folder))
+        before = set(client.scheduler_info()["workers"])
+        fate = threading.Thread(target=intervene)
+        fate.start()
+        outcome = run_cli("image", "scans", "out", "-r", *QUICK, "--dask", address)
+        fate.join()
+        after = set(client.scheduler_info()["workers"])
+    assert not problems
+    assert before - after, "the worker is still there"
+    assert outcome.code == 0 and "3 restored in" in outcome.stdout
+    assert sorted(path.name for path in (scans / "out").iterdir()) == ["0.png", "1.png", "2.png"]
+    run_cli("image", "scans", "here", "-r", *QUICK)
+    assert all(path.read_bytes() == (scans / "out" / path.name).read_bytes() for path in (scans / "here").iterdir())

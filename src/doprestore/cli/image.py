@@ -10,7 +10,7 @@ import click
 
 from doprestore.cli import one_line
 from doprestore.cli.interrupt import Interrupt
-from doprestore.cli.options import Duration, Page, SampleValue, Shard, TileSize
+from doprestore.cli.options import Duration, Page, SampleValue, Shard, TileSize, check_checkpoint
 from doprestore.image.settings import OUTPUTS, PRECISIONS, PRESETS, image_settings
 
 
@@ -209,11 +209,7 @@ def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recurs
     context = click.get_current_context()
     options["command"] = context.obj
     choices = Choices(**{field.name: options.pop(field.name) for field in fields(Choices)})
-    every = context.get_parameter_source("checkpoint_every")
-    if files.checkpoint is None and every is not click.core.ParameterSource.DEFAULT:
-        raise click.UsageError("--checkpoint-every says how often to save; name the file with --checkpoint FILE")
-    if choices.resume and files.checkpoint is None:
-        raise click.UsageError("--resume goes on from a checkpoint; name it with --checkpoint FILE")
+    check_checkpoint(context, files.checkpoint)
     if dask is not None and choices.jobs > 1:
         raise click.UsageError("--jobs is for this machine; on a cluster start more workers")
     settings = image_settings(preset, output=output_kind, **options)

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 
 import click
+
+
+def check_checkpoint(context: click.Context, checkpoint: Path | None) -> None:
+    """Refuse the options that are about a checkpoint where none is named."""
+    if checkpoint is not None:
+        return
+    if context.get_parameter_source("checkpoint_every") is not click.core.ParameterSource.DEFAULT:
+        raise click.UsageError("--checkpoint-every says how often to save; name the file with --checkpoint FILE", context)
+    if context.params["resume"]:
+        raise click.UsageError("--resume goes on from a checkpoint; name it with --checkpoint FILE", context)
 
 
 class Shard(click.ParamType):

@@ -11,7 +11,7 @@ import click
 
 from doprestore.cli.interrupt import Interrupt
 from doprestore.cli.matrices import check_source, check_targets, exit_code, facts, matrix_options, run_with_bar, state_of
-from doprestore.cli.options import Duration
+from doprestore.cli.options import Duration, check_checkpoint
 from doprestore.errors import InputError, UsageError
 from doprestore.matrix.settings import MatrixSettings, matrix_settings
 
@@ -68,8 +68,7 @@ def command(source: Path, output: Path | None, repaired: Path | None, key: str |
 
     Exit code 3: not converged; 4: no clear split into low rank and outliers. The outputs are written all the same.
     """
-    if resume and checkpoint is None:
-        raise UsageError("--resume goes on from a checkpoint; name it with --checkpoint FILE")
+    check_checkpoint(click.get_current_context(), checkpoint)
     settings = matrix_settings(preset, symmetric=symmetric or None, **options)
     check_source(source)
     targets = _targets(source, output)
