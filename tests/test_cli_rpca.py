@@ -91,6 +91,7 @@ def test_the_index_column_of_a_table_is_no_data(folder, run_cli, corner, names):
     rows = [[name, *map(repr, row)] for name, row in zip(names, data.tolist(), strict=True)]
     header = [corner, *(f"c{i}" for i in range(40))]
     (folder / "t.csv").write_text("\n".join(",".join(row) for row in [header, *rows]) + "\n")
+    assert run_cli("rpca", "t.csv").code == 0
     assert run_cli("rpca", "t.csv", "--repaired", "good.csv").code == 0
     for name in ("t.low_rank.csv", "good.csv"):
         lines = [line.split(",") for line in (folder / name).read_text().splitlines()]
@@ -144,11 +145,12 @@ def _bad_files():
         "notzip.npz": (b"PK\x03\x04garbage", "damaged"),
         "words.csv": (b"1,2\n3,four\n", "line 2: 'four'"),
         "typo.csv": (b"1,x\n3,4\n", "'x'"),
-        "semicolons.csv": (b"1;2\n3;4\n", "commas"),
         "none.npz": (empty.getvalue(), "no arrays"),
         "ragged.csv": (b"1,2\n3\n", "line 2"),
         "empty.csv": (b"", "no numbers"),
-        "binary.csv": (b"\xff\xfe\x00\x01", "damaged"),
+        "binary.csv": (b"\xff\xfe\x00\x01\x00", "damaged"),
+        "nul.csv": (b"1,2\n3,\x00\n", "damaged"),
+        "frame.parquet": (b"PAR1", "damaged"),
         "what.mat": (b"1", "unknown kind"),
     }
 
@@ -178,6 +180,8 @@ def test_arrays_that_are_no_matrix(folder, run_cli, array, words):
 
 @pytest.mark.parametrize("args", [
     ["--tau", "1e-3"], ["--rank-bound", "3"], ["--alpha", "0"], ["-o", "x.npy"], ["--key", "a"], ["--preset", "x"],
+    ["--checkpoint-every", "5s"], ["--decimal", ","], ["--delimiter", "ab"], ["--index-col", "0"], ["--outliers", "x.txt"],
+    ["--repaired", "x.parquet"], ["--repaired", "-", "--json"],
 ])  # fmt: skip
 def test_options_that_make_no_sense(folder, run_cli, args):
     np.save("a.npy", np.ones((3, 3)))

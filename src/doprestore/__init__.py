@@ -13,6 +13,7 @@ from doprestore._version import __version__
 
 if TYPE_CHECKING:
     from doprestore.cli.pictures.api import restore_file
+    from doprestore.cli.tables import repair
     from doprestore.drive import Progress
     from doprestore.errors import DoprestoreError
     from doprestore.image.api import Restoration, restore_image
@@ -33,6 +34,7 @@ _PUBLIC = {
     "Progress": "drive",
     "Restoration": "image.api",
     "image_settings": "image.settings",
+    "repair": "cli.tables",
     "restore_file": "cli.pictures.api",
     "restore_image": "image.api",
     "psnr": "metrics",
@@ -49,6 +51,7 @@ __all__ = [
     "__version__",
     "image_settings",
     "psnr",
+    "repair",
     "restore_file",
     "restore_image",
     "rpca",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import click
 
 from doprestore._version import __version__
 from doprestore.cli.screen import Meter
-from doprestore.errors import DestinationError, DoprestoreError, InputError
+from doprestore.errors import DestinationError, DoprestoreError, InputError, UsageError
 from doprestore.io.files import same_file
 from doprestore.matrix.settings import PRESETS, MatrixSettings
 
@@ -39,8 +40,41 @@ def matrix_options(function):
     return function
 
 
+def table_options(function):
+    """How a table of text is written, where that is not recognised; given to the command as ``table``, for TableOptions."""
+    options = [
+        click.option("--index-col", metavar="NAME|N|none", help="The column that names the rows, by name or by number from "
+                     "0. [default: a first column of text or dates, without a name, or that counts from 0 or 1]"),
+        click.option("--as-is", metavar="NAME|N", multiple=True, help="A column that is no data though it holds numbers, "
+                     "carried through untouched; may be repeated."),
+        click.option("--missing", metavar="TEXT", multiple=True, help="Marks a missing entry, besides an empty field, NA, "
+                     "nan, null and the like; may be repeated."),
+        click.option("--delimiter", metavar="CHARACTER|tab", help="Between the fields of a table. [default: recognised]"),
+        click.option("--decimal", type=click.Choice([".", ","]), help="Decimal mark of a table. [default: recognised]"),
+        click.option("--header/--no-header", default=None, help="Whether the first row names the columns. [default: "
+                     "recognised]"),
+        click.option("--encoding", metavar="NAME", help="Of a table, like utf-16 or latin-1. [default: recognised]"),
+    ]  # fmt: skip
+
+    @functools.wraps(function)
+    def collected(*arguments, delimiter, **given):
+        if delimiter is not None:
+            delimiter = {"tab": "\t", "\\t": "\t", "space": " "}.get(delimiter, delimiter)
+            if len(delimiter) != 1 or delimiter in '"\r\n':
+                raise UsageError(f"--delimiter {delimiter}: must be a single character, or tab")
+        names = ("index_col", "as_is", "missing", "decimal", "header", "encoding")
+        table = {"delimiter": delimiter, **{name: given.pop(name) for name in names}}
+        return function(*arguments, table=table, **given)
+
+    for option in reversed(options):
+        collected = option(collected)
+    return collected
+
+
 def check_source(source: Path) -> None:
     """Refuse what is no file, before any work."""
+    if str(source) == "-":
+        return
     if not os.path.exists(source):
         raise InputError(f"{source}: no such file; check the name")
     if os.path.isdir(source):

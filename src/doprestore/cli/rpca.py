@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from doprestore.cli.interrupt import Interrupt
-from doprestore.cli.matrices import check_source, check_targets, exit_code, facts, matrix_options, run_with_bar, state_of
+from doprestore.cli.matrices import check_source, exit_code, facts, matrix_options, run_with_bar, state_of, table_options
 from doprestore.cli.options import Duration, check_checkpoint
 from doprestore.errors import InputError, UsageError
 from doprestore.matrix.settings import MatrixSettings, matrix_settings
@@ -28,22 +28,30 @@ EQUATION = {"exact": "(3)", "noise": "(3)", "convex": "(8)", "descent": "(6)"}
 
 
 @click.command("rpca", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("source", metavar="DATA", type=click.Path(path_type=Path))
+@click.argument("source", metavar="DATA", type=click.Path(path_type=Path, allow_dash=True))
+@click.option(
+    "--repaired",
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="FILE",
+    help="Write the data again, the same but for its wrong and missing entries, which become low-rank. Tables keep "
+    "all their text. - is standard output.",
+)
+@click.option(
+    "--outliers",
+    type=click.Path(path_type=Path),
+    metavar="FILE.csv",
+    help="List the wrong entries: row, column, their names, old and new value, how many noise levels apart, and how sure.",
+)
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE.npz",
-    help="Write one file with the arrays low_rank and sparse. [default: DATA.low_rank.npy and "
-    "DATA.sparse.npy beside DATA; .csv and .tsv stay so]",
-)
-@click.option(
-    "--repaired",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write the data (.npy, .csv, .tsv), the same but for its outliers and missing entries, which become low-rank.",
+    help="Write one file with the arrays low_rank and sparse. [default, where no other output is named: "
+    "DATA.low_rank.npy and DATA.sparse.npy beside DATA; tables stay tables]",
 )
 @click.option("--key", help="Which array of an .npz file.")
+@table_options
 @click.option(
     "--checkpoint",
     type=click.Path(path_type=Path),
@@ -53,81 +61,85 @@ EQUATION = {"exact": "(3)", "noise": "(3)", "convex": "(8)", "descent": "(6)"}
 @click.option("--checkpoint-every", type=Duration(), default="60s", show_default=True, help="Seconds, or like 90s, 10m, 1h.")
 @click.option("--resume", is_flag=True, help="Go on from --checkpoint; without one yet, start.")
 @matrix_options
-def command(source: Path, output: Path | None, repaired: Path | None, key: str | None, checkpoint: Path | None,
-            checkpoint_every: float, resume: bool, as_json: bool, force: bool, preset: str, symmetric: bool,
-            **options: object) -> int:  # fmt: skip
-    """Split the matrix in DATA (.npy, .npz, .csv, .tsv) into low-rank + sparse.
+def command(source: Path, repaired: Path | None, outliers: Path | None, output: Path | None, key: str | None,
+            table: dict[str, Any], checkpoint: Path | None, checkpoint_every: float, resume: bool, as_json: bool,
+            force: bool, preset: str, symmetric: bool, **options: object) -> int:  # fmt: skip
+    """Split the matrix in DATA (.npy, .npz, .csv, .tsv, .txt, .parquet) into low-rank + sparse.
 
     For tables with many wrong entries of any size: sensor tables, stacked video frames, spectra. Needs no rank, no
-    share of outliers and no other tuning. NaN or an empty field is a missing entry, and is filled in.
+    share of outliers and no other tuning. NaN, NA or an empty field is a missing entry, and is filled in. Columns of
+    text and dates are no data; they, comments and names are carried through. - is standard input.
 
     \b
-    Example:
+    Examples:
       doprestore rpca table.csv --repaired repaired.csv
-      doprestore rpca table.csv -o parts.npz --json
+      doprestore rpca table.csv --repaired repaired.csv --outliers outliers.csv
+      doprestore rpca - --repaired - < table.csv > repaired.csv
+      doprestore rpca matrix.npy -o parts.npz --json
 
     Exit code 3: not converged; 4: no clear split into low rank and outliers. The outputs are written all the same.
     """
     check_checkpoint(click.get_current_context(), checkpoint)
     settings = matrix_settings(preset, symmetric=symmetric or None, **options)
     check_source(source)
-    targets = _targets(source, output)
-    if repaired is not None:
-        if repaired.suffix.lower() not in (".npy", ".csv", ".tsv"):
-            raise UsageError(f"--repaired {repaired}: must end in .npy, .csv or .tsv")
-        targets.append(repaired)
-    unfinished = (
-        resume and checkpoint is not None and os.path.exists(checkpoint)
-    )  # the outputs, if any, are those of the interrupted run
-    check_targets(targets, source, force or unfinished)
-    if checkpoint is not None and checkpoint in (source, *targets):
-        raise UsageError(f"--checkpoint {checkpoint}: is also the data or an output; give another name")
-
-    from doprestore.io.checkpoint import remove_checkpoint
-    from doprestore.io.files import check_output
-
-    for path in (*targets, *([checkpoint] if checkpoint else [])):
-        check_output(path)
+    named = {"--repaired": repaired, "--outliers": outliers, "-o": output}
+    targets = {flag: path for flag, path in named.items() if path is not None}
+    if not targets:
+        targets = _default_targets(source)
+    _check_targets(source, targets, checkpoint, as_json, force, resume)
     with Interrupt() as interrupt:
-        result, matrix = _solve(source, key, settings, interrupt, checkpoint, checkpoint_every, resume)
-        _write(targets, result, matrix, repaired)
+        result, matrix = _solve(source, key, table, settings, interrupt, checkpoint, checkpoint_every, resume)
+        _write(targets, result, matrix)
         if checkpoint is not None and not result.interrupted:
+            from doprestore.io.checkpoint import remove_checkpoint
+
             remove_checkpoint(checkpoint)
-    report = {
-        "input": str(source),
-        "outputs": [str(path) for path in targets],
-        "rows": result.low_rank.shape[0],
-        "columns": result.low_rank.shape[1],
-        "dtype": str(result.low_rank.dtype),
-        "outlier_share": result.outlier_share,
-        "solution": result.solution,
-        "equation": EQUATION.get(result.solution),
-        "empty_rows": result.empty_rows,
-        "empty_columns": result.empty_columns,
-        "codes": result.codes,
-        "expected_mistakes": result.expected_mistakes,
-        **facts(result, settings),
-    }
-    click.echo(json.dumps(report) if as_json else _summary(report))
+    report = _report(source, targets, result, matrix, settings)
+    # A table on standard output is for another program, and has it to itself.
+    click.echo(json.dumps(report) if as_json else _summary(report), err=str(repaired) == "-")
     return exit_code(result, interrupt)
 
 
-def _targets(source: Path, output: Path | None) -> list[Path]:
-    if output is not None:
-        if output.suffix.lower() != ".npz":
-            raise UsageError(f"-o {output}: must end in .npz; without -o two files are written beside the data")
-        return [output]
-    suffix = source.suffix if source.suffix.lower() in (".csv", ".tsv") else ".npy"
-    return [source.with_name(f"{source.stem}.{part}{suffix}") for part in ("low_rank", "sparse")]
+def _default_targets(source: Path) -> dict[str, Path]:
+    if str(source) == "-":
+        raise UsageError("standard input has no folder to write to; name an output, like --repaired -")
+    suffix = source.suffix if source.suffix.lower() in (".csv", ".tsv", ".txt", ".parquet") else ".npy"
+    return {part: source.with_name(f"{source.stem}.{part}{suffix}") for part in ("low_rank", "sparse")}
 
 
-def _solve(source, key, settings: MatrixSettings, interrupt: Interrupt, checkpoint, every: float, resume: bool):
+def _check_targets(source: Path, targets: dict[str, Path], checkpoint: Path | None, as_json: bool, force: bool,
+                   resume: bool) -> None:  # fmt: skip
+    """Refuse what cannot be written, before any work."""
+    from doprestore.io.arrays import check_kind
+    from doprestore.io.files import check_output, check_targets
+
+    for flag, endings in (("-o", (".npz",)), ("--outliers", (".csv",))):
+        if flag in targets and targets[flag].suffix.lower() not in endings:
+            raise UsageError(f"{flag} {targets[flag]}: must end in {' or '.join(endings)}")
+    if "--repaired" in targets:
+        check_kind("--repaired", targets["--repaired"], source)
+        if as_json and str(targets["--repaired"]) == "-":
+            raise UsageError("--json and --repaired - both go to standard output; name a file for one of them")
+    # The outputs of an interrupted run, if any, are those of this one.
+    unfinished = resume and checkpoint is not None and os.path.exists(checkpoint)
+    kept = {} if checkpoint is None else {"--checkpoint": checkpoint}
+    labelled = {"OUTPUT" if flag in ("low_rank", "sparse") else flag: path for flag, path in targets.items()}
+    if len(labelled) < len(targets):  # both parts beside the data
+        check_targets({"OUTPUT": targets["low_rank"]}, {"DATA": source}, force=force or unfinished)
+    check_targets(labelled, {"DATA": source, **kept}, force=force or unfinished)
+    for path in (*targets.values(), *kept.values()):
+        if str(path) != "-":
+            check_output(path)
+
+
+def _solve(source, key, table, settings: MatrixSettings, interrupt: Interrupt, checkpoint, every, resume: bool):
     from doprestore.cli.checkpoints import open_checkpoint
     from doprestore.io.arrays import read_matrix
     from doprestore.io.checkpoint import fingerprint, save_checkpoint
+    from doprestore.io.dialect import TableOptions
     from doprestore.matrix.api import checked_array, solve  # imports torch
 
-    matrix = read_matrix(source, key)
+    matrix = read_matrix(source, key, TableOptions(**table))
     try:
         values = checked_array(matrix.values)
     except InputError as error:
@@ -147,23 +159,36 @@ def _solve(source, key, settings: MatrixSettings, interrupt: Interrupt, checkpoi
     return result, matrix
 
 
-def _write(targets: list[Path], result, matrix, repaired: Path | None) -> None:
-    import numpy as np
+def _write(targets: dict[str, Path], result, matrix) -> None:
+    from doprestore.cli.tables import write_outliers, write_parts, write_repaired
 
-    from doprestore.io.arrays import write_matrix, write_npz
+    if "--repaired" in targets:
+        write_repaired(targets["--repaired"], result, matrix)
+    if "--outliers" in targets:
+        write_outliers(targets["--outliers"], result, matrix)
+    if parts := [targets[flag] for flag in ("-o", "low_rank", "sparse") if flag in targets]:
+        write_parts(parts, result, matrix)
 
-    parts = targets if repaired is None else targets[:-1]
-    if len(parts) == 1:
-        write_npz(parts[0], {"low_rank": result.low_rank, "sparse": result.sparse})
-    else:
-        for path, values in zip(parts, (result.low_rank, result.sparse), strict=True):
-            write_matrix(path, values, matrix.header, matrix.index)
-    if repaired is not None:
-        values = np.array(matrix.values)
-        wrong = (result.sparse != 0) | np.isnan(values)
-        replaced = result.low_rank[wrong]
-        values[wrong] = np.rint(replaced) if values.dtype.kind in "biu" else replaced
-        write_matrix(repaired, values, matrix.header, matrix.index)
+
+def _report(source: Path, targets: dict[str, Path], result, matrix, settings: MatrixSettings) -> dict[str, Any]:
+    from doprestore.cli.tables import column_name, row_name
+
+    return {
+        "input": str(source),
+        "outputs": [str(path) for path in targets.values()],
+        "rows": result.low_rank.shape[0],
+        "columns": result.low_rank.shape[1],
+        "dtype": str(result.low_rank.dtype),
+        "read_as": [] if matrix.table is None else list(matrix.table.notes),
+        "outlier_share": result.outlier_share,
+        "solution": result.solution,
+        "equation": EQUATION.get(result.solution),
+        "empty_rows": [row_name(matrix, row) for row in result.empty_rows],
+        "empty_columns": [column_name(matrix, column) for column in result.empty_columns],
+        "codes": result.codes,
+        "expected_mistakes": result.expected_mistakes,
+        **facts(result, settings),
+    }
 
 
 def _summary(report: dict) -> str:
@@ -173,6 +198,8 @@ def _summary(report: dict) -> str:
         f"{state_of(report)}: {MEANING[report['solution']]}; {report['steps']} "
         f"steps, {report['seconds']:.2f} s on {report['device']}",
     ]
+    if report["read_as"]:
+        lines.append("read as: " + "; ".join(report["read_as"]))
     if report["expected_mistakes"] >= 1:
         lines.append(f"about {report['expected_mistakes']:.0f} of the outliers are expected to be noise")
     if report["codes"]:
@@ -185,6 +212,5 @@ def _summary(report: dict) -> str:
     return "\n".join(lines)
 
 
-def _listed(numbers: tuple[int, ...]) -> str:
-    """Counted from 0, as in the arrays."""
-    return ", ".join(map(str, numbers[:10])) + (f" and {len(numbers) - 10} more" if len(numbers) > 10 else "")
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

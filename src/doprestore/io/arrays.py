@@ -1,60 +1,110 @@
-"""Matrices in files: .npy, .npz, .csv and .tsv. Nothing is ever unpickled."""
+"""Matrices in files: .npy, .npz, tables of text and .parquet. Nothing is ever unpickled."""
 
 from __future__ import annotations
 
 import csv
+import io
 import math
 import os
+import sys
 import zipfile
-from array import array as packed
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import repeat
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
 from doprestore.errors import InputError, OutputError, UsageError
+from doprestore.io.delimited import TextTable, read_text_table
+from doprestore.io.dialect import TableOptions
 from doprestore.io.files import replacing
+from doprestore.io.frames import FrameTable, read_parquet
 from doprestore.machine import free_memory
 
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
-NAMES = {",": "commas", "\t": "tabs"}
-EXTENSIONS = (".npy", ".npz", *DELIMITERS)
+TEXT = {".csv": ",", ".tsv": "\t", ".txt": "\t"}  # and the delimiter that each promises
+EXTENSIONS = (".npy", ".npz", *TEXT, ".parquet")
+STARTS = {b"\x93NUMPY": ".npy", b"PK\3\4": ".npz", b"PAR1": ".parquet"}  # of what comes without a name; else text
 MEMORY_FACTOR = 6  # the peak of a run, in units of the matrix as it is computed with
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """values: (rows, columns) usually, as stored (.npy is memory-mapped copy-on-write). header: of a .csv or .tsv.
-    index: its first column, where that names the rows rather than holding data; the header names it, too."""
+    """values: (rows, columns) usually, as stored (.npy is memory-mapped copy-on-write). kind: the ending of its file's name.
+    table: where it is one, its names and all that is not data."""
 
     values: np.ndarray
-    header: tuple[str, ...] | None = None
-    index: tuple[str, ...] | None = None
+    kind: str = ".npy"
+    table: TextTable | FrameTable | None = None
+
+    @property
+    def whole(self) -> np.ndarray:
+        """Which columns hold whole numbers alone."""
+        if self.table is not None:
+            return self.table.whole
+        return np.full(self.values.shape[1], self.values.dtype.kind in "biu")
 
 
-def read_matrix(path: Path, key: str | None = None) -> Matrix:
-    """Read the array of a file; ``key`` names it in an .npz that holds several.
+def read_matrix(path: Path, key: str | None = None, told: TableOptions | None = None) -> Matrix:
+    """Read the array of a file, "-" being standard input; ``key`` names it in an .npz that holds several.
 
     Raises :class:`InputError` naming the file for whatever is no readable array of numbers, and when computing with
-    it would need more memory than there is; :class:`UsageError` for ``key`` on another kind of file.
+    it would need more memory than there is; :class:`UsageError` for ``key`` or ``told`` on another kind of file.
     """
-    suffix = path.suffix.lower()
-    if suffix not in EXTENSIONS:
-        raise InputError(f"{path}: unknown kind of file; give {', '.join(EXTENSIONS)}")
-    if key is not None and suffix != ".npz":
-        raise UsageError(f"--key {key}: only an .npz file has keys; leave it out")
-    with _reading(path):
-        if suffix == ".npy":
-            with open(path, "rb") as file:
-                _check_header(path, file)
+    told = told or TableOptions()
+    if str(path) == "-":
+        path, data = Path("standard input"), sys.stdin.buffer.read()
+        kind = next((kind for start, kind in STARTS.items() if data.startswith(start)), ".csv")
+        file: IO[bytes] = io.BytesIO(data)
+        del data
+        _check_options(kind, key, told)
+    else:
+        kind = path.suffix.lower()
+        if kind not in EXTENSIONS:
+            raise InputError(f"{path}: unknown kind of file; give {', '.join(EXTENSIONS)}")
+        _check_options(kind, key, told)
+        with _reading(path):
+            file = open(path, "rb")  # noqa: SIM115  # closed below
+    with _reading(path), file:
+        if kind == ".npy":
+            _check_header(path, file)
+            if isinstance(file, io.BytesIO):
+                file.seek(0)
+                return Matrix(np.load(file, allow_pickle=False))
             return Matrix(np.load(path, mmap_mode="c", allow_pickle=False))
-        if suffix == ".npz":
-            return Matrix(_read_npz(path, key))
-        return _read_table(path, DELIMITERS[suffix])
+        if kind == ".npz":
+            return Matrix(_read_npz(path, file, key))
+        table: TextTable | FrameTable
+        if kind == ".parquet":
+            table = read_parquet(
+                file.read(), str(path), told, lambda shape: _check_memory(path, shape, np.dtype(np.float64))
+            )
+        else:
+            _check_text(path, file)
+            table = read_text_table(file.read(), str(path), TEXT[kind], told)
+        _check_memory(path, table.values.shape, table.values.dtype)
+        return Matrix(table.values, kind, table)
+
+
+def _check_options(kind: str, key: str | None, told: TableOptions) -> None:
+    if key is not None and kind != ".npz":
+        raise UsageError(f"--key {key}: only an .npz file has keys; leave it out")
+    of_text = {"--delimiter": told.delimiter, "--decimal": told.decimal, "--encoding": told.encoding,
+               "--header": told.header, "--missing": told.missing}  # fmt: skip
+    of_tables = {"--index-col": told.index_col, "--as-is": told.as_is}
+    for flag, value in (of_text | of_tables).items():
+        if value in (None, ()) or kind in TEXT or (kind == ".parquet" and flag in of_tables):
+            continue
+        raise UsageError(f"{flag}: {kind} files have no such thing; leave it out")
+
+
+def _check_text(path: Path, file: IO[bytes]) -> None:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    free = free_memory()
+    if free is not None and size * 8 > free * 2:
+        raise InputError(f"{path}: {size / 2**30:.1f} GB of text is too large for memory; give a part of it")
 
 
 def read_problem(path: Path) -> dict[str, np.ndarray]:
@@ -62,31 +112,54 @@ def read_problem(path: Path) -> dict[str, np.ndarray]:
     if path.suffix.lower() != ".npz":
         raise InputError(f"{path}: must be an .npz file with the arrays A (m, rows, columns) and y (m,)")
     with _reading(path):
-        with zipfile.ZipFile(path) as file:
-            names = {name.removesuffix(".npy") for name in file.namelist()}
+        with zipfile.ZipFile(path) as archive:
+            names = {name.removesuffix(".npy") for name in archive.namelist()}
         missing = {"A", "y"} - names
         if missing:
             raise InputError(f"{path}: has no array {sorted(missing)[0]}; it needs A (m, rows, columns) and y (m,)")
-        return {name: _read_npz(path, name) for name in ("A", "y", "X") if name in names}
+        with open(path, "rb") as file:
+            return {name: _read_npz(path, file, name) for name in ("A", "y", "X") if name in names}
 
 
-def write_matrix(
-    path: Path, values: np.ndarray, header: tuple[str, ...] | None = None, index: tuple[str, ...] | None = None
-) -> None:
-    """Write one array by the extension of ``path`` (.npy, .csv, .tsv), whole or not at all; names to a table only."""
-    with replacing(path) as temporary:
-        if path.suffix.lower() == ".npy":
-            with open(temporary, "wb") as file:
-                np.save(file, values, allow_pickle=False)
-            return
-        delimiter = DELIMITERS[path.suffix.lower()]
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
-            if header is not None:
-                writer.writerow(header)
-            names = repeat([]) if index is None else ([name] for name in index)
-            # The repr of a float is exact.
-            writer.writerows([*name, *row.tolist()] for name, row in zip(names, values, strict=False))
+def write_matrix(path: Path, values: np.ndarray, like: Matrix, where: np.ndarray | None = None) -> None:
+    """Write an array in the place of that of ``like``, whole or not at all; "-" is standard output.
+
+    The kind of file is that of the name of ``path``, and on standard output that of ``like``. Tables get all that the one of
+    ``like`` has beside its data. With ``where`` only those entries of ``like`` are replaced.
+    """
+    if str(path) == "-":
+        buffer = io.BytesIO()
+        _write(buffer, like.kind, values, like, where)
+        sys.stdout.buffer.write(buffer.getvalue())
+        return
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        _write(file, path.suffix.lower(), values, like, where)
+
+
+def check_kind(flag: str, path: Path, source: Path) -> None:
+    """Raise :class:`UsageError` when ``path`` is of no kind that the data of ``source`` can be written to."""
+    kinds = [".npy", ".csv", ".tsv", *({source.suffix.lower()} & {".txt", ".parquet"})]
+    if str(path) != "-" and path.suffix.lower() not in kinds:
+        raise UsageError(f"{flag} {path}: must end in {', '.join(kinds[:-1])} or {kinds[-1]}")
+
+
+def _write(file: IO[bytes], kind: str, values: np.ndarray, like: Matrix, where: np.ndarray | None) -> None:
+    table = like.table
+    if isinstance(table, TextTable) and kind in TEXT:
+        table.write(file, values, where, None if kind == like.kind else TEXT[kind])
+        return
+    if isinstance(table, FrameTable) and kind != ".npy":
+        table.write(file, kind, values, where)
+        return
+    if where is not None:
+        values = np.where(where, values, like.values).astype(like.values.dtype)
+    if kind == ".npy":
+        np.save(file, values, allow_pickle=False)
+        return
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    # The repr of a float is exact.
+    csv.writer(text, delimiter=TEXT[kind], lineterminator="\n").writerows(row.tolist() for row in values)
+    text.detach()
 
 
 def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -115,8 +188,8 @@ def _reading(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: is damaged or not what its name says ({reason[:200]})") from error
 
 
-def _read_npz(path: Path, key: str | None) -> np.ndarray:
-    with zipfile.ZipFile(path) as file:
+def _read_npz(path: Path, source: IO[bytes], key: str | None) -> np.ndarray:
+    with zipfile.ZipFile(source) as file:
         members = {name.removesuffix(".npy"): name for name in file.namelist() if name.endswith(".npy")}
         if not members:
             raise InputError(f"{path}: holds no arrays")
@@ -155,78 +228,3 @@ def _check_memory(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
         size = " x ".join(str(side) for side in shape)
         raise InputError(f"{path}: a matrix of {size} needs about {needed / 2**30:.1f} GB of memory and "
                          f"{free / 2**30:.1f} GB are free; give a part of it, or float32")  # fmt: skip
-
-
-def _read_table(path: Path, delimiter: str) -> Matrix:
-    """A table of numbers with an optional first row of names; an empty field, NA and nan are missing entries.
-
-    The first column names the rows when the header has no name for it, or when it holds text or counts from 0 or 1.
-    """
-    values = packed("d")
-    header: tuple[str, ...] | None = None
-    names: list[str] = []
-    columns = 0
-    size = os.path.getsize(path)
-    free = free_memory()
-    if free is not None and size * 8 > free * 2:
-        raise InputError(f"{path}: {size / 2**30:.1f} GB of text is too large for memory; give a part of it")
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        for number, row in enumerate(csv.reader(file, delimiter=delimiter), 1):
-            if not row:
-                continue
-            if columns == 0 and header is None and _is_header(row):
-                header = tuple(row)
-                continue
-            named = len(row) > 1 and not _is_number(row[0])
-            try:
-                numbers = [math.nan, *map(_number, row[1:])] if named else [_number(field) for field in row]
-            except ValueError:
-                text = next(field for field in row[named:] if not _is_number(field))
-                remedy = "remove names and other text"
-                if ";" in text or ("," in text and delimiter != ","):
-                    remedy = f"a {path.suffix} file has its fields separated by {NAMES[delimiter]}"
-                raise InputError(f"{path}, line {number}: {text[:40]!r} is not a number; {remedy}") from None
-            columns = columns or (len(numbers) if header is None else len(header))
-            if len(numbers) != columns:
-                raise InputError(f"{path}, line {number}: has {len(numbers)} fields where {columns} are expected")
-            values.extend(numbers)
-            names.append(row[0])
-    if not values:
-        raise InputError(f"{path}: holds no numbers")
-    table = np.frombuffer(values, dtype=np.float64).reshape(-1, columns)
-    _check_memory(path, table.shape, table.dtype)
-    if columns > 1 and _are_names(names, header):
-        return Matrix(np.ascontiguousarray(table[:, 1:]), header, tuple(names))
-    return Matrix(table, header)
-
-
-def _is_header(row: list[str]) -> bool:
-    """Whether a first row names the columns: no field is a number, or the first is empty and the others count them."""
-    named = [field for field in row if field.strip()]
-    if not named or not row:
-        return False
-    counted = not row[0].strip() and [field.strip() for field in row[1:]] == [str(count) for count in range(len(row) - 1)]
-    return counted or not any(_is_number(field) for field in named)
-
-
-def _are_names(names: list[str], header: tuple[str, ...] | None) -> bool:
-    """Whether a first column names the rows."""
-    if header is not None and not header[0].strip():
-        return True
-    if any(not _is_number(name) for name in names):
-        return True
-    texts = [name.strip() for name in names]
-    return len(texts) > 1 and any(texts == [str(count + first) for count in range(len(texts))] for first in (0, 1))
-
-
-def _number(field: str) -> float:
-    text = field.strip()
-    return math.nan if text.lower() in ("", "na", "nan", "null") else float(text)
-
-
-def _is_number(field: str) -> bool:
-    try:
-        _number(field)
-    except ValueError:
-        return False
-    return True

@@ -1,0 +1,67 @@
+"""What a split says of the single entries: what to put in the place of wrong and missing ones, and how sure it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from doprestore.matrix.api import RpcaResult
+from doprestore.matrix.tail import LIMIT, fit_law
+
+BINS = 60  # of the histogram that the law of the noise is fitted to
+
+
+def repairs(values: np.ndarray, result: RpcaResult, whole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(replacements, where), of the shape of ``values``: the low-rank part where an entry is wrong or missing.
+
+    whole (columns,): which columns hold whole numbers; so do their replacements. Lines of which too little is known are
+    left alone.
+    """
+    wrong = result.sparse != 0
+    if values.dtype.kind == "f":
+        wrong |= np.isnan(values)
+    wrong &= np.isfinite(result.low_rank)
+    replacements = np.where(whole, np.rint(result.low_rank), result.low_rank)
+    if values.dtype.kind in "iu":
+        limits = np.iinfo(values.dtype)
+        replacements = replacements.clip(limits.min, limits.max)
+    return replacements, wrong
+
+
+@dataclass(frozen=True)
+class Outliers:
+    """The wrong entries, from the surest to the least sure: where they are, what stands there and what belongs there.
+
+    deviations: how many noise levels apart these are, infinite where there is no noise. sure: of entries that are at least
+    as far off, at least this share is wrong (1 - the q-value of Benjamini and Hochberg).
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    old: np.ndarray
+    new: np.ndarray
+    deviations: np.ndarray
+    sure: np.ndarray
+
+
+def outliers(values: np.ndarray, result: RpcaResult) -> Outliers:
+    """List the wrong entries of ``values``, which ``result`` is the split of."""
+    rows, columns = np.nonzero(result.sparse)
+    old, new = values[rows, columns], result.low_rank[rows, columns]
+    distance = np.abs(old.astype(np.float64) - new)
+    if result.level is None:
+        deviations, sure = np.full(len(rows), np.inf), np.ones(len(rows))
+    else:
+        level = np.broadcast_to(result.level, result.low_rank.shape)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            sizes = np.abs(values.astype(np.float64) - result.low_rank) / level
+            deviations = distance / level[rows, columns]
+        known = sizes[np.isfinite(sizes)]
+        law = fit_law(np.histogram(known, BINS, (0, LIMIT))[0])
+        descending = np.argsort(-deviations, kind="stable")
+        mistakes = law.beyond(deviations[descending]) * len(known) / np.arange(1, len(rows) + 1)
+        sure = np.empty(len(rows))
+        sure[descending] = 1 - np.minimum.accumulate(mistakes[::-1])[::-1].clip(max=1)
+    order = np.lexsort((columns, rows, -distance, -deviations))
+    return Outliers(rows[order], columns[order], old[order], new[order], deviations[order], sure[order])
