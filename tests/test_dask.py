@@ -79,7 +79,7 @@ def test_only_what_is_no_fault_of_the_picture_is_tried_again(scans, monkeypatch,
     monkeypatch.setattr(restoring, "restore_file", fail)
     job = plan_many(["scans/0.png"], scans / "out", Files(), Choices(), recursive=False, shard=(1, 1)).jobs[0]
     if isinstance(error, InputError):
-        assert restore_task(job, image_settings(), Choices()) == (False, str(error))
+        assert restore_task(job, image_settings(), Choices()) == ("failed", str(error))
     else:
         with pytest.raises(RuntimeError):  # Dask retries a task that raises
             restore_task(job, image_settings(), Choices())

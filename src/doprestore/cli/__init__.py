@@ -83,8 +83,8 @@ def cli(ctx: click.Context) -> int | None:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 failed, 2 usage, 3 and 4 see :mod:`doprestore.cli.matrices`, 130
-    interrupted, 143 terminated."""
+    """Run the command line and exit: 0 done, 1 failed, 2 usage, 3 and 4 see :mod:`doprestore.cli.matrices`, 5
+    :mod:`doprestore.cli.pictures.doubts`, 130 interrupted, 143 terminated."""
     sys.exit(run(args))
 
 

@@ -150,6 +150,12 @@ def _shown(value: object) -> str:
     is_flag=True,
     help="Say what each picture is and what is left alone; more lines where stderr is a log.",
 )
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="End with exit code 5 where an answer is in doubt: print or drawings, more than half of the values or too much "
+    "that may have been whole replaced, too few steps. The outputs are written all the same.",
+)
 @click.option("--recursive", "-r", is_flag=True, help="Restore the pictures in folders, and in theirs.")
 @click.option("--force", is_flag=True, help="Replace files that exist; never the input.")
 @click.option("--skip-existing", is_flag=True, help="Leave pictures alone whose output exists.")
@@ -258,10 +264,13 @@ def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recurs
             click.echo(one_line(f"{job.output}: exists, skipped"))
         return 0
 
-    from doprestore.cli.pictures.one import restore_file  # imports torch
+    from doprestore.cli.pictures.doubts import DOUBTFUL  # imports torch, and so does the next
+    from doprestore.cli.pictures.one import restore_file
 
     with Interrupt() as interrupt:
         done = restore_file(job, settings, choices, interrupt)
         if done is not None and not choices.quiet:
             click.echo(one_line(done.line), err="-" in (destination, str(files.json)))
-    return interrupt.exit_code if interrupt.received() else 0
+    if interrupt.received():
+        return interrupt.exit_code
+    return DOUBTFUL if choices.strict and done is not None and done.doubtful else 0

@@ -7,8 +7,9 @@ import traceback
 from collections import Counter
 
 from doprestore.cli.interrupt import Interrupt
+from doprestore.cli.pictures.doubts import DOUBTFUL
 from doprestore.cli.pictures.jobs import Choices, Job, Plan, make_folders
-from doprestore.cli.pictures.one import restore_file
+from doprestore.cli.pictures.one import Done, restore_file
 from doprestore.cli.screen import MINUTE, Meter, count, duration, say
 from doprestore.errors import DoprestoreError
 from doprestore.image.settings import ImageSettings
@@ -50,7 +51,7 @@ class Report:
         """Everything in one line: what became of the pictures, and what else lies in the folders."""
         if not self._plan.jobs:
             return f"nothing to do: no pictures there ({' '.join(EXTENSIONS)})"
-        kinds = ("restored", "skipped", "failed", "interrupted")
+        kinds = ("restored", "doubtful", "skipped", "failed", "interrupted")
         parts = [f"{self.counts[what]} {what}" for what in kinds if self.counts[what]]
         if left := len(self._plan.jobs) - self.counts.total():
             parts.append(f"{left} not begun")
@@ -61,8 +62,8 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """1 when a picture failed."""
-        return 1 if self.counts["failed"] else 0
+        """1 when a picture failed, else :data:`DOUBTFUL` when one is in doubt, under --strict."""
+        return 1 if self.counts["failed"] else DOUBTFUL if self.counts["doubtful"] else 0
 
 
 def restore_many(plan: Plan, settings: ImageSettings, choices: Choices, interrupt: Interrupt) -> Report:
@@ -88,7 +89,8 @@ def restore_many(plan: Plan, settings: ImageSettings, choices: Choices, interrup
 def attempt(job: Job, settings: ImageSettings, choices: Choices, interrupt: Interrupt) -> tuple[str, str]:
     """Restore one of many; never raises what is the matter with one picture.
 
-    Returns ("restored", the line that sums it up), ("skipped", ""), ("interrupted", "") or ("failed", the reason).
+    Returns ("restored", the line that sums it up) or, under --strict, ("doubtful", that line), ("skipped", ""),
+    ("interrupted", "") or ("failed", the reason).
     """
     try:
         if job.error is not None:
@@ -104,4 +106,11 @@ def attempt(job: Job, settings: ImageSettings, choices: Choices, interrupt: Inte
     except Exception as error:  # a bug of ours, or of a library: the other pictures still count
         traceback.print_exc()
         return "failed", f"unexpected {type(error).__name__}: {error}"
-    return ("restored", done.line) if done else ("interrupted", "")
+    return outcome(done, choices)
+
+
+def outcome(done: Done | None, choices: Choices) -> tuple[str, str]:
+    """What a picture that has not failed comes to, as :func:`attempt` says it."""
+    if done is None:
+        return "interrupted", ""
+    return "doubtful" if choices.strict and done.doubtful else "restored", done.line

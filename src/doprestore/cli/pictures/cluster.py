@@ -63,11 +63,12 @@ def restore_on_cluster(plan: Plan, settings: ImageSettings, choices: Choices, in
     return report
 
 
-def restore_task(job: Job, settings: ImageSettings, choices: Choices) -> tuple[bool, str]:
-    """On a worker: (True, the line that sums the picture up) or (False, why it failed).
+def restore_task(job: Job, settings: ImageSettings, choices: Choices) -> tuple[str, str]:
+    """On a worker: what became of the picture, as :func:`doprestore.cli.pictures.batch.attempt` says it.
 
     Only what may go better elsewhere is raised, and so retried.
     """
+    from doprestore.cli.pictures.batch import outcome
     from doprestore.cli.pictures.one import restore_file
 
     try:
@@ -75,15 +76,14 @@ def restore_task(job: Job, settings: ImageSettings, choices: Choices) -> tuple[b
         with _ONE_AT_A_TIME:
             make_folders(job)
             done = restore_file(job, settings, choices, Interrupt(), nested=True)
-            return True, "" if done is None else done.line
+            return outcome(done, choices)
     except DoprestoreError as error:
-        return False, str(error)
+        return "failed", str(error)
 
 
 def _count(report, job: Job, future) -> None:
     if future.status == "finished":
-        fine, text = future.result()
-        report.count(job, "restored" if fine else "failed", text)
+        report.count(job, *future.result())
     else:
         error = future.exception() if future.status == "error" else "cancelled"
         report.count(job, "failed", f"{type(error).__name__}: {error}" if isinstance(error, Exception) else str(error))

@@ -55,6 +55,7 @@ class Choices:
     command: str = ""  # the command line itself, for the reports
     quiet: bool = False
     verbose: bool = False
+    strict: bool = False  # an answer in doubt is no success
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,14 @@ import numpy as np
 import torch
 
 from doprestore.cli.interrupt import Interrupt
+from doprestore.cli.pictures.doubts import is_doubtful, is_too_short, warnings
 from doprestore.cli.pictures.facts import as_json, describe, write_report
 from doprestore.cli.pictures.jobs import Choices, Job
 from doprestore.cli.pictures.session import Inputs, Session
 from doprestore.cli.screen import count, say
 from doprestore.errors import InputError, UsageError
 from doprestore.image.recovery import ImageResult
-from doprestore.image.settings import PRESETS, ImageSettings
+from doprestore.image.settings import ImageSettings
 from doprestore.io.checkpoint import fingerprint
 from doprestore.io.encode import EXTENSIONS, LOSSY
 from doprestore.io.files import back_up, check_output, write_text
@@ -33,10 +34,11 @@ FILLED = 0.1  # of its range that 90 % of a picture should fill
 
 
 class Done(NamedTuple):
-    """A picture that is restored and written: in one line, and in all facts, as for --json."""
+    """A picture that is restored and written: in one line, in all facts, as for --json, and whether to look at it first."""
 
     line: str
     facts: dict[str, object]
+    doubtful: bool
 
 
 def restore_file(
@@ -65,12 +67,8 @@ def restore_file(
     damaged, clean, mask = inputs.damaged, inputs.clean, inputs.mask
     session = Session(inputs, settings, choices, files, interrupt, nested)
     result = session.recover()
-    if result.print_like and not choices.quiet:
-        say(
-            f"doprestore: {job.source}: looks like print or a drawing, whose strokes cannot be told from damage; "
-            "left as it is, give --mask for what is damaged",
-            error=True,
-        )
+    for warning in () if choices.quiet else warnings(result, mask):
+        say(f"doprestore: {job.source}: {warning}", error=True)
     if result.interrupted and nested:
         if files.log is not None and files.checkpoint is None:  # nothing goes on with it, and it would be in the way
             with contextlib.suppress(OSError):
@@ -89,7 +87,7 @@ def restore_file(
         parts = {"input": damaged, "restored": result.restored, "damage found": outlier_map(result.outliers)}
         write_picture(files.panel, panel(parts if clean is None else parts | {"clean": clean}).numpy())
     facts = describe(job, picture, result, session.tiles, clean, mask)
-    facts |= {"command": choices.command, "threads": session.threads}
+    facts |= {"command": choices.command, "threads": session.threads, "doubtful": is_doubtful(result, mask)}
     if files.json is not None:
         if str(files.json) == "-":
             click.echo(as_json(facts), nl=False)
@@ -101,7 +99,7 @@ def restore_file(
     line = _summary(output, damaged, result, session.tiles, clean) + (
         ", nothing to do: the file as it was" if copied else ""
     )
-    return Done(line, facts)
+    return Done(line, facts, is_doubtful(result, mask))
 
 
 class Ready(NamedTuple):
@@ -213,7 +211,7 @@ def _summary(output: Path, damaged: torch.Tensor, result: ImageResult, tiles: in
         count(result.steps, "step")
         + (f" in {tiles} tiles" if tiles > 1 else "")
         + (" (interrupted)" if result.interrupted else "")
-        + (" (too few to restore anything)" if _is_too_short(result) else ""),
+        + (" (too few to restore anything)" if is_too_short(result) else ""),
         f"{result.seconds:.1f} s on {result.device}",
         _found(result),
     ]
@@ -231,11 +229,6 @@ def _found(result: ImageResult) -> str:
     told = [f"{damage.kind} {damage.share:.2%}" for damage in result.damage]
     mistaken = sum(damage.mistaken or 0.0 for damage in result.damage)
     return " + ".join(told) + (f" ({mistaken:.2%} by mistake)" if mistaken >= 0.00005 else "")
-
-
-def _is_too_short(result: ImageResult) -> bool:
-    """Whether so few steps were asked for that the answer can be none: less than a tenth of the preset's own."""
-    return result.settings.steps < PRESETS[result.settings.preset].steps / 10
 
 
 def size_of(shape: tuple[int, ...]) -> str:

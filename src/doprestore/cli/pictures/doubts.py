@@ -1,0 +1,41 @@
+"""When the answer for a picture is in doubt: what a person should know, and what --strict makes an exit code of."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from doprestore.image.recovery import ImageResult
+from doprestore.image.settings import PRESETS
+
+DOUBTFUL = 5  # exit code under --strict: the outputs are written, but somebody should look at them
+MOST = 0.6  # of the values; where so many are judged damaged, what the rest says of them may be wrong, too
+MISTAKEN = 0.2  # of the values replaced; more than one in five expected to have been whole are too many
+_LOOK = "compare the result with the input before use"
+
+
+def warnings(result: ImageResult, mask: Tensor | None) -> list[str]:
+    """What is worth a line on stderr in any case. mask: what was known to be bad, which nobody has judged."""
+    told = []
+    if result.print_like:
+        told.append(
+            "looks like print or a drawing, whose strokes cannot be told from damage; "
+            "left as it is, give --mask for what is damaged"
+        )
+    judged = result.found if mask is None else result.found & ~mask
+    share = judged.float().mean().item()
+    if share > MOST:
+        told.append(f"{share:.0%} of its values are judged damaged; {_LOOK}")
+    mistaken = sum(damage.mistaken or 0.0 for damage in result.damage)
+    if mistaken > MISTAKEN * share:
+        told.append(f"{mistaken / share:.0%} of what was replaced may have been whole; {_LOOK}")
+    return told
+
+
+def is_too_short(result: ImageResult) -> bool:
+    """Whether so few steps were asked for that the answer can be none: less than a tenth of the preset's own."""
+    return result.settings.steps < PRESETS[result.settings.preset].steps / 10
+
+
+def is_doubtful(result: ImageResult, mask: Tensor | None) -> bool:
+    """Whether anything forbids to take the answer unseen."""
+    return is_too_short(result) or bool(warnings(result, mask))
