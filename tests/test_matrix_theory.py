@@ -5,10 +5,11 @@ from itertools import pairwise
 import pytest
 import torch
 
-from doprestore.matrix.convex import ConvexRPCA, convex_sensing
+from doprestore.matrix.convex import ConvexRPCA
 from doprestore.matrix.descent import Descent
 from doprestore.matrix.operators import EntryMask, Identity, Stack
 from doprestore.outliers import OutlierPair
+from doprestore.reproduce.fig_theorem import limit, optimum, problem
 
 
 def _generator():
@@ -58,40 +59,18 @@ def test_one_step_is_gradient_descent_on_eq_3_with_discrepant_rates(symmetric, k
         torch.testing.assert_close(state["v"], v - tau * twice * variables[3].grad)
 
 
-def _commuting_problem(seed):
-    g = torch.Generator().manual_seed(seed)
-    basis = torch.linalg.qr(_randn(6, 6, generator=g))[0]
-    eigenvalues = _randn(5, 6, generator=g)
-    matrices = torch.einsum("ik,mk,jk->mij", basis, eigenvalues, basis)
-    y = 2 * eigenvalues[:, 0]  # X of rank 1
-    y[1] += 1.5
-    return Stack(matrices), y
-
-
-def _limit(operator, y, gamma, alpha):
-    """Eq. (6) from U0 = γI, g0 = h0 = γ1, until r = 0 nearly."""
-    start = torch.full_like(y, gamma)
-    u = gamma * torch.eye(6, dtype=torch.float64)
-    descent = Descent(operator, y, u, None, OutlierPair(start, start.clone()), alpha=alpha, tau=0.02)
-    for _ in range(15_000):
-        descent.step()
-        if descent.loss < 1e-14:
-            break
-    assert descent.loss < 1e-5
-    return descent.low_rank(), descent.outliers.value()
-
-
 # The error falls like a power of γ that depends on how clear-cut the solution of (8) is. The three solutions are
 # X = the truth (λ = 2 and λ = 1/2) and X = 0 (λ = 1/2, a case where (8) prefers s alone).
 @pytest.mark.parametrize(("seed", "alpha", "shrinks"), [(2, 0.5, 5), (4, 2.0, 5), (2, 2.0, 1.5)])
 def test_theorem_1_the_limit_of_the_flow_solves_the_convex_program(seed, alpha, shrinks):
-    operator, y = _commuting_problem(seed)
-    x, s = convex_sensing(operator, y, 1 / alpha, psd=True)
-    torch.testing.assert_close(operator.apply(x) + s, y, atol=1e-6, rtol=0)
+    operator, y = problem(seed)
+    x, s = optimum(operator, y, alpha)
+    torch.testing.assert_close(operator.apply(x) + s, y, atol=1e-4, rtol=0)
     errors = []
     for gamma in (1e-2, 1e-4) if shrinks > 2 else (1e-2, 1e-4, 1e-6):
-        signal, sparse = _limit(operator, y, gamma, alpha)
-        errors.append(((signal - x).norm() + (sparse - s).norm()).item())
+        descent = limit(operator, y, gamma, alpha, tau=0.02, steps=15_000)
+        assert descent.loss < 1e-5
+        errors.append(((descent.low_rank() - x).norm() + (descent.outliers.value() - s).norm()).item())
     assert all(late * shrinks < early for early, late in pairwise(errors)), errors
     assert errors[-1] < 0.2 * (x.norm() + s.norm()).item()
 

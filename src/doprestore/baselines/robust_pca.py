@@ -67,7 +67,7 @@ def factorisation_l1(
 
 
 class ConvexSplit(NamedTuple):
-    """A solution of the convex program; ``mu`` is the penalty it was solved at."""
+    """A solution of (8); ``mu`` is the penalty it was solved at."""
 
     low_rank: Tensor
     sparse: Tensor

@@ -96,7 +96,7 @@ def _shown(value: object) -> str:
     "--report",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write a report of the run to FILE.html or FILE.png: pictures, curves, settings, versions.",
+    help="Write a report to FILE.html: pictures, curves, settings, versions.",
 )
 @click.option(
     "--json",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from numbers import Integral, Real
+from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
-from doprestore.errors import UsageError
+from doprestore.errors import UsageError, check_choice, check_positive, check_seed, check_whole, choose_settings
 
 REFERENCE_ALPHA = 500.0
 REFERENCE_SIDE = 512  # alpha is stated for a REFERENCE_SIDE x REFERENCE_SIDE colour picture, as in the paper
@@ -79,48 +79,23 @@ PRESETS = {
     ),
 }
 
-_UNUSED_BY = {"paper": {"average": "the published pipeline reports the raw last output"}}
+_UNUSED_BY = {"paper": {"average": ": the published pipeline reports the raw last output; leave it out"}}
 
 
 def image_settings(preset: str = "fast", **overrides: Any) -> ImageSettings:
-    """The settings of a preset with some of them replaced; ``None`` keeps the preset's own.
+    """The settings of a preset with some of them replaced; ``None`` stands for the preset's own.
 
     Raises :class:`UsageError` for an unknown preset or setting, a value out of range, or a setting
     that the preset does not use.
     """
-    if preset not in PRESETS:
-        raise UsageError(f"--preset {preset}: unknown; choose one of {', '.join(PRESETS)}")
-    given = {name: value for name, value in overrides.items() if value is not None}
-    known = {field.name for field in fields(ImageSettings)}
-    for name in given:
-        if name not in known:
-            raise UsageError(f"unknown setting {name!r}; the settings are {', '.join(sorted(known))}")
-        if name in _UNUSED_BY.get(preset, {}):
-            raise UsageError(f"--{name} is not used by --preset {preset}: {_UNUSED_BY[preset][name]}; leave it out")
-    settings = replace(PRESETS[preset], **given)
-    _check(settings)
-    return settings
-
-
-def _check(settings: ImageSettings) -> None:
-    for name in ("steps", "width", "seed"):
-        value = getattr(settings, name)
-        if not isinstance(value, Integral) or isinstance(value, bool):
-            raise UsageError(f"--{name} {value!r}: must be a whole number")
-    for name in ("alpha", "tau", "average"):
-        if not isinstance(getattr(settings, name), Real):
-            raise UsageError(f"--{name} {getattr(settings, name)!r}: must be a number")
-    for name in ("steps", "width"):
-        if getattr(settings, name) < 1:
-            raise UsageError(f"--{name} {getattr(settings, name)}: must be at least 1")
-    for name in ("alpha", "tau"):
-        if not 0 < getattr(settings, name) < float("inf"):
-            raise UsageError(f"--{name} {getattr(settings, name)}: must be a positive number")
+    settings = choose_settings(PRESETS, preset, _UNUSED_BY, overrides)
+    check_whole(settings, ("steps", "width"))
+    check_positive(settings, ("alpha", "tau"))
+    check_seed(settings.seed)
+    check_choice("precision", settings.precision, PRECISIONS)
+    check_choice("output", settings.output, OUTPUTS)
+    if not isinstance(settings.average, Real):
+        raise UsageError(f"--average {settings.average!r}: must be a number")
     if not 0 <= settings.average < 1:
         raise UsageError(f"--average {settings.average}: must be at least 0 and below 1")
-    if not 0 <= settings.seed < 2**63:
-        raise UsageError(f"--seed {settings.seed}: must be between 0 and 2^63 - 1")
-    if settings.precision not in PRECISIONS:
-        raise UsageError(f"--precision {settings.precision}: choose one of {', '.join(PRECISIONS)}")
-    if settings.output not in OUTPUTS:
-        raise UsageError(f"--output {settings.output}: choose one of {', '.join(OUTPUTS)}")
+    return settings

@@ -1,8 +1,8 @@
 """The convex program (8): min ‖X‖_* + λ‖s‖_1 subject to A(X) + s = y (and X ⪰ 0), the limit of the flow of eq. (6).
 
-:class:`ConvexRPCA` (A = the known entries) is the last resort of the fast solver and the yardstick of the
-benchmarks; :func:`convex_sensing` (any A) checks Theorem 1. Both use the alternating direction method of
-multipliers: Candès, Li, Ma, Wright, "Robust principal component analysis?", JACM 2011, algorithm 1.
+:class:`ConvexRPCA` (A = the known entries) is the last resort of the fast solver, by the alternating direction method of
+multipliers: Candès, Li, Ma, Wright, "Robust principal component analysis?", JACM 2011, algorithm 1. The yardstick for it,
+for any A and by another method, is :func:`doprestore.baselines.robust_pca.convex_program`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-
-from doprestore.matrix.operators import Stack
 
 GROW_BELOW = 1e-4  # the residual from which on the penalty grows: sooner ends sooner, farther from the optimum
 LARGEST = 1e12  # entry in float32
@@ -171,37 +169,3 @@ class ConvexRPCA:
         keep = sigma > threshold
         self.rank = int(keep.sum())
         return u[:, keep] * (sigma[keep] - threshold), v[:, keep]
-
-
-def convex_sensing(operator: Stack, y: Tensor, lam: float, *, psd: bool, steps: int = 5000) -> tuple[Tensor, Tensor]:
-    """Solve (8) for general measurements, by ``steps`` steps at fixed penalty; return X (rows, columns) and s (m,).
-
-    Splits X = Z with the norm on Z, and solves exactly for (X, s) in turn; small problems only, float64.
-    """
-    a = operator.matrices.reshape(len(y), -1).double()
-    y = y.double()
-    shape = operator.matrices.shape[1:]
-    unknowns = a.shape[1]
-    both = torch.cat([a, torch.eye(len(y), dtype=a.dtype, device=a.device)], dim=1)  # [A I] (X; s) = y
-    inverse = torch.linalg.inv(both @ both.T)
-    z = torch.zeros(both.shape[1], dtype=a.dtype, device=a.device)
-    dual = torch.zeros_like(z)
-    step = max(y.abs().max().item(), 1e-30) * 0.1
-    for _ in range(steps):
-        target = z - dual
-        x = target + both.T @ (inverse @ (y - both @ target))  # onto the data
-        relaxed = 1.6 * x - 0.6 * z
-        w = relaxed + dual
-        signal = _shrink_matrix(w[:unknowns].reshape(shape), step, psd).reshape(-1)
-        sparse = w[unknowns:].sign() * (w[unknowns:].abs() - lam * step).clamp_min(0)
-        z = torch.cat([signal, sparse])
-        dual = w - z
-    return z[:unknowns].reshape(shape), z[unknowns:]
-
-
-def _shrink_matrix(x: Tensor, threshold: float, psd: bool) -> Tensor:
-    if psd:
-        values, vectors = torch.linalg.eigh((x + x.T) / 2)
-        return (vectors * (values - threshold).clamp_min(0)) @ vectors.T
-    u, sigma, vt = torch.linalg.svd(x, full_matrices=False)
-    return (u * (sigma - threshold).clamp_min(0)) @ vt

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any
 
-from doprestore.errors import UsageError
+from doprestore.errors import check_positive, check_seed, check_whole, choose_settings
 
 
 @dataclass(frozen=True)
@@ -41,34 +40,17 @@ PRESETS = {
     "paper": MatrixSettings("paper", 20_000, None, False, 0, "auto", 1e-4, 1e-4, None),
 }
 
-_UNUSED_BY = {"fast": {"tau", "init", "rank_bound"}}
+_UNUSED_BY = {"fast": dict.fromkeys(("tau", "init", "rank_bound"), "; leave it out or use --preset paper")}
 
 
 def matrix_settings(preset: str = "fast", **overrides: Any) -> MatrixSettings:
-    """The settings of a preset with some of them replaced; ``None`` keeps the preset's own.
+    """The settings of a preset with some of them replaced; ``None`` stands for the preset's own.
 
     Raises :class:`UsageError` for an unknown preset or setting, a value out of range, or a setting that the
     preset does not use.
     """
-    if preset not in PRESETS:
-        raise UsageError(f"--preset {preset}: unknown; choose one of {', '.join(PRESETS)}")
-    given = {name: value for name, value in overrides.items() if value is not None}
-    known = {field.name for field in fields(MatrixSettings)}
-    for name in given:
-        if name not in known:
-            raise UsageError(f"unknown setting {name!r}; the settings are {', '.join(sorted(known))}")
-        if name in _UNUSED_BY.get(preset, ()):
-            flag = name.replace("_", "-")
-            raise UsageError(f"--{flag} is not used by --preset {preset}; leave it out or use --preset paper")
-    settings = replace(PRESETS[preset], **given)
-    for name in ("alpha", "tau", "init"):
-        value = getattr(settings, name)
-        if value is not None and not (value > 0 and math.isfinite(value)):
-            raise UsageError(f"--{name} {value}: must be a positive number")
-    for name in ("steps", "rank_bound"):
-        value = getattr(settings, name)
-        if value is not None and value < 1:
-            raise UsageError(f"--{name.replace('_', '-')} {value}: must be at least 1")
-    if not 0 <= settings.seed < 2**63:
-        raise UsageError(f"--seed {settings.seed}: must be between 0 and 2^63 - 1")
+    settings = choose_settings(PRESETS, preset, _UNUSED_BY, overrides)
+    check_positive(settings, ("alpha", "tau", "init"))
+    check_whole(settings, ("steps", "rank_bound"))
+    check_seed(settings.seed)
     return settings

@@ -17,11 +17,12 @@ from doprestore._version import __version__
 from doprestore.cli.pictures.jobs import Job
 from doprestore.image.recovery import ImageResult
 from doprestore.image.settings import REFERENCE_SIDE
-from doprestore.io.files import replacing, write_text
+from doprestore.io.files import write_text
 from doprestore.io.images import Picture
 from doprestore.machine import device_name, threads, uses_bfloat16
 from doprestore.metrics import psnr
 from doprestore.report.content import RunReport, curves, histogram, outlier_map
+from doprestore.report.html import report_html
 
 
 def describe(job: Job, picture: Picture, result: ImageResult, tiles: int, clean: Tensor | None, mask: Tensor | None) -> dict:
@@ -82,7 +83,7 @@ def write_report(
     result: ImageResult,
     clean: Tensor | None,
 ) -> None:
-    """Before, after, what was found, how it went: HTML or PNG by the extension of ``path``."""
+    """Before, after, what was found, how it went: one page of HTML."""
     pictures = {
         "before": torch.from_numpy(picture.pixels),
         "after": result.restored,
@@ -98,15 +99,7 @@ def write_report(
         curves=curves(rows),
         histogram=histogram(result.outliers, result.found),
     )
-    if path.suffix.lower() == ".png":
-        from doprestore.report.png import report_png
-
-        with replacing(path) as temporary:
-            temporary.write_bytes(report_png(report))
-    else:
-        from doprestore.report.html import report_html
-
-        write_text(path, report_html(report))
+    write_text(path, report_html(report))
 
 
 # What would be two widths in a report: of the picture and of the network.

@@ -28,7 +28,6 @@ from doprestore.io.images import Picture, check_format, copy_picture, read_pictu
 from doprestore.machine import choose_device
 from doprestore.metrics import psnr
 from doprestore.report.content import outlier_map, panel
-from doprestore.report.plots import new_figure
 
 FILLED = 0.1  # of its range that 90 % of a picture should fill
 
@@ -57,10 +56,8 @@ def restore_file(
         _advise_range(job.source, picture)
     if choices.verbose:
         _tell(job, picture, settings)
-    if files.report is not None and files.report.suffix.lower() not in (".html", ".htm", ".png"):
-        raise UsageError(f"--report {files.report}: must end in .html or .png")
-    if files.report is not None and files.report.suffix.lower() == ".png":
-        new_figure(1, 1)  # raises where matplotlib is absent
+    if files.report is not None and files.report.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--report {files.report}: must end in .html")
     for path in (output, job.backup, files.outliers, files.panel, files.json, files.report):
         if path is not None and str(path) != "-":
             check_output(path)

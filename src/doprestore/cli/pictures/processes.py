@@ -23,7 +23,7 @@ _PROCESSES = multiprocessing.get_context("spawn")
 _POLL = 0.3  # seconds between two looks at whether to stop
 
 
-class Told(Interrupt):
+class StopEvent(Interrupt):
     """The workers' side of an :class:`Interrupt`: the command line tells them to stop, signals do not."""
 
     def __init__(self, event: Event):
@@ -64,7 +64,7 @@ def work(pipe: Connection, stop, settings: ImageSettings, choices: Choices, thre
     machine.use_threads(threads)
     try:
         while True:
-            pipe.send(attempt(pipe.recv(), settings, choices, Told(stop)))
+            pipe.send(attempt(pipe.recv(), settings, choices, StopEvent(stop)))
     except (BrokenPipeError, EOFError, ConnectionResetError):
         pass
 
