@@ -260,6 +260,40 @@ def test_standard_input_and_output(folder, run_cli, monkeypatch, kind):
     assert run_cli("rpca", "-").code == 2
 
 
+def test_the_report_shows_both_parts_singular_values_and_the_worst_lines(folder, run_cli):
+    _, data, _ = _problem()
+    data[7, 2:6] = 99
+    data[3:, 4] = np.nan
+    (folder / "t.csv").write_text(_table(data))
+    run_cli("rpca", "t.csv", "--report", "r.html")
+    page = (folder / "r.html").read_text()
+    assert page.count("data:image/png;base64,") == 2 and page.count("<polyline") == 1
+    worst = page[page.index("Rows with the most outliers") :]
+    assert worst.index("<td>2026-01-08 00:00</td>") < worst.index("<td>s")
+    assert "outlier_share" in page and "Learning curves" not in page
+    pytest.importorskip("matplotlib")
+    run_cli("rpca", "t.csv", "--report", "r.png", "--repaired", "r.csv")
+    from PIL import Image
+
+    with Image.open("r.png") as picture:
+        assert picture.size[0] > 1000
+    assert run_cli("rpca", "t.csv", "--report", "r.pdf").code == 2
+
+
+def test_heat_maps_show_single_outliers_of_a_large_matrix():
+    from doprestore.report.matrix import matrix_report
+
+    sparse = np.zeros((5000, 30))
+    sparse[1234, 7], sparse[10, 3] = 5, -0.01
+    low_rank = np.outer(np.arange(5000.0), np.ones(30))
+    report = matrix_report("t", low_rank, sparse, low_rank, str, str, {})
+    shown = list(report.pictures.values())[1]
+    red, blue = (shown[0] > shown[2]), (shown[2] > shown[0])
+    assert shown.shape[1:] == (360, 360) and red.sum() > 0 and blue.sum() > 0 and (red | blue).float().mean() < 0.001
+    assert report.curves[0].values[0] == pytest.approx(np.linalg.norm(low_rank / (0.98 * 4999)), rel=1e-6)
+    assert report.listings[0].rows[0][:2] == ("10", 1)
+
+
 # pandas
 
 

@@ -43,6 +43,13 @@ EQUATION = {"exact": "(3)", "noise": "(3)", "convex": "(8)", "descent": "(6)"}
     help="List the wrong entries: row, column, their names, old and new value, how many noise levels apart, and how sure.",
 )
 @click.option(
+    "--report",
+    "page",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write FILE.html or FILE.png: heat maps of both parts, singular values, the worst rows and columns.",
+)
+@click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
@@ -61,9 +68,9 @@ EQUATION = {"exact": "(3)", "noise": "(3)", "convex": "(8)", "descent": "(6)"}
 @click.option("--checkpoint-every", type=Duration(), default="60s", show_default=True, help="Seconds, or like 90s, 10m, 1h.")
 @click.option("--resume", is_flag=True, help="Go on from --checkpoint; without one yet, start.")
 @matrix_options
-def command(source: Path, repaired: Path | None, outliers: Path | None, output: Path | None, key: str | None,
-            table: dict[str, Any], checkpoint: Path | None, checkpoint_every: float, resume: bool, as_json: bool,
-            force: bool, preset: str, symmetric: bool, **options: object) -> int:  # fmt: skip
+def command(source: Path, repaired: Path | None, outliers: Path | None, page: Path | None, output: Path | None,
+            key: str | None, table: dict[str, Any], checkpoint: Path | None, checkpoint_every: float, resume: bool,
+            as_json: bool, force: bool, preset: str, symmetric: bool, **options: object) -> int:  # fmt: skip
     """Split the matrix in DATA (.npy, .npz, .csv, .tsv, .txt, .parquet) into low-rank + sparse.
 
     For tables with many wrong entries of any size: sensor tables, stacked video frames, spectra. Needs no rank, no
@@ -82,19 +89,19 @@ def command(source: Path, repaired: Path | None, outliers: Path | None, output: 
     check_checkpoint(click.get_current_context(), checkpoint)
     settings = matrix_settings(preset, symmetric=symmetric or None, **options)
     check_source(source)
-    named = {"--repaired": repaired, "--outliers": outliers, "-o": output}
+    named = {"--repaired": repaired, "--outliers": outliers, "--report": page, "-o": output}
     targets = {flag: path for flag, path in named.items() if path is not None}
     if not targets:
         targets = _default_targets(source)
     _check_targets(source, targets, checkpoint, as_json, force, resume)
     with Interrupt() as interrupt:
         result, matrix = _solve(source, key, table, settings, interrupt, checkpoint, checkpoint_every, resume)
-        _write(targets, result, matrix)
+        report = _report(source, targets, result, matrix, settings)
+        _write(targets, result, matrix, report)
         if checkpoint is not None and not result.interrupted:
             from doprestore.io.checkpoint import remove_checkpoint
 
             remove_checkpoint(checkpoint)
-    report = _report(source, targets, result, matrix, settings)
     # A table on standard output is for another program, and has it to itself.
     click.echo(json.dumps(report) if as_json else _summary(report), err=str(repaired) == "-")
     return exit_code(result, interrupt)
@@ -113,9 +120,13 @@ def _check_targets(source: Path, targets: dict[str, Path], checkpoint: Path | No
     from doprestore.io.arrays import check_kind
     from doprestore.io.files import check_output, check_targets
 
-    for flag, endings in (("-o", (".npz",)), ("--outliers", (".csv",))):
+    for flag, endings in (("-o", (".npz",)), ("--outliers", (".csv",)), ("--report", (".html", ".png"))):
         if flag in targets and targets[flag].suffix.lower() not in endings:
             raise UsageError(f"{flag} {targets[flag]}: must end in {' or '.join(endings)}")
+    if "--report" in targets and targets["--report"].suffix.lower() == ".png":
+        from doprestore.report.plots import new_figure
+
+        new_figure(1, 1)  # is matplotlib there?
     if "--repaired" in targets:
         check_kind("--repaired", targets["--repaired"], source)
         if as_json and str(targets["--repaired"]) == "-":
@@ -159,13 +170,15 @@ def _solve(source, key, table, settings: MatrixSettings, interrupt: Interrupt, c
     return result, matrix
 
 
-def _write(targets: dict[str, Path], result, matrix) -> None:
-    from doprestore.cli.tables import write_outliers, write_parts, write_repaired
+def _write(targets: dict[str, Path], result, matrix, report: dict[str, Any]) -> None:
+    from doprestore.cli.tables import write_outliers, write_parts, write_repaired, write_report
 
     if "--repaired" in targets:
         write_repaired(targets["--repaired"], result, matrix)
     if "--outliers" in targets:
         write_outliers(targets["--outliers"], result, matrix)
+    if "--report" in targets:
+        write_report(targets["--report"], report, result, matrix)
     if parts := [targets[flag] for flag in ("-o", "low_rank", "sparse") if flag in targets]:
         write_parts(parts, result, matrix)
 

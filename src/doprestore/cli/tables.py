@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from doprestore.io.arrays import Matrix, write_matrix, write_npz
+from doprestore.io.files import write_file, write_text
 from doprestore.io.frames import from_frame
 from doprestore.io.tables import write_csv
 from doprestore.matrix.api import RpcaResult, rpca
 from doprestore.matrix.repair import outliers, repairs
+from doprestore.report.html import report_html
+from doprestore.report.matrix import matrix_png, matrix_report
 
 if TYPE_CHECKING:
     import pandas
@@ -78,3 +81,21 @@ def write_outliers(path: Path, result: RpcaResult, matrix: Matrix) -> None:
         ([row, column, row_name(matrix, row), column_name(matrix, column), old, new, f"{deviation:.4g}", f"{sure:.6f}"]
          for row, column, old, new, deviation, sure in rows),
     )  # fmt: skip
+
+
+def write_report(path: Path, facts: dict[str, Any], result: RpcaResult, matrix: Matrix) -> None:
+    """A page or a picture that shows the split."""
+    replacements, where = repairs(matrix.values, result, matrix.whole)
+    report = matrix_report(
+        f"doprestore: {facts['input']}, rank {facts['rank']}, {facts['outlier_share']:.2%} outliers",
+        result.low_rank,
+        result.sparse,
+        np.where(where, replacements, matrix.values),
+        lambda row: row_name(matrix, row),
+        lambda column: column_name(matrix, column),
+        facts,
+    )
+    if path.suffix.lower() == ".png":
+        write_file(path, matrix_png(report))
+    else:
+        write_text(path, report_html(report))

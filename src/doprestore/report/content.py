@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -42,12 +42,22 @@ def _label(text: str, width: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Curve:
-    """One quantity over the steps; ``log`` asks for a logarithmic scale."""
+    """One quantity over the steps, or over what ``unit`` says; ``log`` asks for a logarithmic scale."""
 
     name: str
     steps: list[float]
     values: list[float]
     log: bool = False
+    unit: str = "steps"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A small table."""
+
+    name: str
+    columns: tuple[str, ...]
+    rows: list[tuple[object, ...]]
 
 
 @dataclass(frozen=True)
@@ -55,14 +65,16 @@ class RunReport:
     """What a report shows of one run, whatever its format.
 
     pictures: by name, (C, H, W) in [0, 1]. facts: by name, told as they are. histogram: counts of the
-    outliers found, evenly spaced over [-1, 1].
+    outliers found, evenly spaced over [-1, 1]; empty: it is not shown. plots: what the curves are, as a heading.
     """
 
     title: str
     pictures: dict[str, Tensor]
     facts: dict[str, object]
     curves: list[Curve]
-    histogram: list[int]
+    histogram: list[int] = field(default_factory=list)
+    listings: list[Listing] = field(default_factory=list)
+    plots: str = "Learning curves"
 
 
 def curves(rows: Sequence[Mapping[str, Any]]) -> list[Curve]:

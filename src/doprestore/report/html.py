@@ -35,8 +35,17 @@ _PAGE = """\
 <html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title><style>{{ style }}</style></head><body>
 <h1>{{ title }}</h1>
 {{ shown(figures) }}
-<h2>Learning curves</h2>
+<h2>{{ heading }}</h2>
 {{ shown(plots) }}
+{% for listing in listings %}
+<h2>{{ listing.name }}</h2>
+<table>
+<tr>{% for column in listing.columns %}<th>{{ column }}</th>{% endfor %}</tr>
+{% for row in listing.rows %}
+<tr>{% for field in row %}<td>{{ field }}</td>{% endfor %}</tr>
+{% endfor %}
+</table>
+{% endfor %}
 <h2>Settings and versions</h2>
 <table>
 {% for name, fact in facts.items() %}
@@ -54,9 +63,11 @@ def report_html(report: RunReport) -> str:
         for name, picture in report.pictures.items()
     ]
     plots = [(curve.name, Markup(_curve(curve))) for curve in report.curves]
-    plots.append(("outliers found, input - restored", Markup(_bars(report.histogram))))
+    if report.histogram:
+        plots.append(("outliers found, input - restored", Markup(_bars(report.histogram))))
     page = Environment(autoescape=True, trim_blocks=True).from_string(_PAGE)
-    return page.render(title=report.title, style=_STYLE, figures=figures, plots=plots, facts=report.facts)
+    return page.render(title=report.title, style=_STYLE, figures=figures, plots=plots, facts=report.facts,
+                       heading=report.plots, listings=report.listings)  # fmt: skip
 
 
 def _data_url(picture: Tensor) -> str:
@@ -72,7 +83,7 @@ def _curve(curve: Curve) -> str:
         for step, value in zip(curve.steps, values, strict=True)
     )
     line = f'<polyline points="{points}" fill="none" stroke="#06c" stroke-width="1.5"/>'
-    return _svg(line, f"{first:g}", f"{last:g} steps", f"{min(curve.values):.3g}", f"{max(curve.values):.3g}")
+    return _svg(line, f"{first:g}", f"{last:g} {curve.unit}", f"{min(curve.values):.3g}", f"{max(curve.values):.3g}")
 
 
 def _bars(counts: list[int]) -> str:
