@@ -294,6 +294,17 @@ def test_heat_maps_show_single_outliers_of_a_large_matrix():
     assert report.listings[0].rows[0][:2] == ("10", 1)
 
 
+def test_singular_values_show_the_rank_without_what_is_not_known():
+    from doprestore.report.matrix import matrix_report
+
+    low_rank, repaired, _ = _problem()
+    low_rank, repaired = low_rank.copy(), low_rank * np.logspace(-9, 9, 20)
+    low_rank[7], low_rank[:, 4] = np.nan, np.nan
+    repaired[7] = 1e9
+    values = matrix_report("t", low_rank * np.logspace(-9, 9, 20), 0 * repaired, repaired, str, str, {}).curves[0].values
+    assert 1 < values[0] / values[1] < 100 and values[2] < 1e-7 * values[0]
+
+
 # pandas
 
 

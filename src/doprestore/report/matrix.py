@@ -39,7 +39,12 @@ def matrix_report(
         },
         facts=dict(facts),
         curves=[
-            Curve("of the repaired matrix, all columns scaled alike", *_singular_values(repaired / scale), log=True, unit="")
+            Curve(
+                "of the repaired matrix, all columns scaled alike",
+                *_singular_values(repaired / scale, np.isnan(low_rank)),
+                log=True,
+                unit="",
+            )
         ],
         listings=[
             _worst("Rows with the most outliers", found, 1, row_name),
@@ -110,10 +115,9 @@ def _coloured(values: Tensor, stops: np.ndarray) -> Tensor:
     return torch.from_numpy(np.stack([np.interp(values.numpy(), places, colour) for colour in stops.T]).astype(np.float32))
 
 
-def _singular_values(repaired: np.ndarray) -> tuple[list[float], list[float]]:
-    """Numbers from 1, and the largest singular values of what is known."""
-    known = repaired[~np.isnan(repaired).all(axis=1)][:, ~np.isnan(repaired).all(axis=0)]
-    values = np.nan_to_num(known.astype(np.float64))
+def _singular_values(repaired: np.ndarray, unknown: np.ndarray) -> tuple[list[float], list[float]]:
+    """Numbers from 1, and the largest singular values, without the lines of which too little is known."""
+    values = repaired[~unknown.all(axis=1)][:, ~unknown.all(axis=0)].astype(np.float64)
     if values.shape[0] < values.shape[1]:
         values = values.T
     # Of a long matrix by its Gram matrix, which shows them down to 1e-8 of the largest.
