@@ -6,10 +6,11 @@ import json
 import sys
 
 import light
-import light_problems
+import light_pictures
 import pytest
 import torch
-from light_problems import Source
+from light_pictures import Source
+from light_problems import problem
 
 CASE = {"source": "stars", "side": 128, "damage": "random-5", "seed": 0}
 
@@ -26,8 +27,8 @@ def grey(damaged):
 @pytest.fixture
 def stars_only(monkeypatch, tmp_path):
     """The star field as the only source, and a module of prototypes to score."""
-    monkeypatch.setattr(light_problems, "SOURCES", {"stars": Source("drawn", "tune", "stars")})
-    monkeypatch.setattr(light, "SOURCES", light_problems.SOURCES)
+    monkeypatch.setattr(light_pictures, "SOURCES", {"stars": Source("drawn", "tune", "stars")})
+    monkeypatch.setattr(light, "SOURCES", light_pictures.SOURCES)
     (tmp_path / "light_prototypes.py").write_text(PROTOTYPES)
     monkeypatch.syspath_prepend(tmp_path)
     yield
@@ -48,7 +49,7 @@ def bench(monkeypatch, tmp_path, capsys, stars_only):
 
 
 def test_scores_of_known_answers(stars_only):
-    this = light_problems.problem("stars", 128, "random-5")
+    this = problem("stars", 128, "random-5")
     perfect = light.measure(CASE, "perfect", lambda one, source: light.Answer(one.reference, one.bad, 0.05))
     assert perfect["psnr"] == perfect["psnr_gross"] == light.IDENTICAL
     assert perfect["changed"] == 0 and perfect["precision"] == perfect["recall"] == 1

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import light_problems
+import light_pictures
 import pytest
 import torch
-from light_problems import DAMAGE, Source, problem, quantised, reference
+from light_damage import DAMAGE
+from light_pictures import Source, quantised
+from light_problems import problem, reference
 
 SINGLE = {"random-0.1": 0.001, "random-1": 0.01, "random-5": 0.05, "random-20": 0.2,
           "salt-pepper-0.1": 0.001, "salt-pepper-1": 0.01, "salt-pepper-5": 0.05, "salt-pepper-20": 0.2,
@@ -86,7 +88,7 @@ def test_dust_is_half_to_fully_opaque_with_soft_edges_light_or_dark():
     assert 0.05 < soft < 0.6
 
 
-def test_dead_rows_have_a_level_each_and_offset_lines_do_not():
+def test_dead_rows_have_a_tone_each_and_offset_lines_do_not():
     damaged, bad = DAMAGE["dead-rows"](GREY, 0)
     rows = bad[0].any(1).nonzero()[:, 0]
     assert len(rows) == 2 and bad[0, rows].all()
@@ -106,7 +108,7 @@ def test_lettering_lets_the_picture_through(colours):
 
 
 def test_problems_know_what_is_whole(monkeypatch):
-    monkeypatch.setattr(light_problems, "SOURCES", {"stars": Source("drawn", "tune", "stars")})
+    monkeypatch.setattr(light_pictures, "SOURCES", {"stars": Source("drawn", "tune", "stars")})
     for kind in ("none", "random-5", "jpeg-3", "noise-random-2"):
         one = problem("stars", 128, kind)
         assert one.clean.shape == (1, 128, 128) and torch.equal(quantised(one.clean), one.clean)
@@ -118,16 +120,16 @@ def test_problems_know_what_is_whole(monkeypatch):
 
 
 def test_sources_are_half_to_tune_on():
-    halves = [source.half for source in light_problems.SOURCES.values()]
+    halves = [source.half for source in light_pictures.SOURCES.values()]
     assert abs(halves.count("tune") - halves.count("report")) == 1 and len(halves) == 17
-    assert {"stars", "drawing", "chart"} <= set(light_problems.sources())
+    assert {"stars", "drawing", "chart"} <= set(light_pictures.sources())
 
 
-@pytest.mark.parametrize("name", light_problems.SOURCES)
+@pytest.mark.parametrize("name", light_pictures.SOURCES)
 def test_clean_pictures_are_8_bit_crops_of_the_centre(name):
-    if name not in light_problems.sources():
+    if name not in light_pictures.sources():
         pytest.skip(f"{name} is not on this machine")
-    small, large = light_problems.clean(name, 128), light_problems.clean(name, 256)
+    small, large = light_pictures.clean(name, 128), light_pictures.clean(name, 256)
     assert small.shape[1:] == (128, 128) and small.dtype == torch.float32 and len(small) in (1, 3)
     assert torch.equal(quantised(large), large) and small.std() > 0.01
     top = (large.shape[1] - 128) // 2

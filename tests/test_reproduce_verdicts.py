@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from doprestore.reproduce import cells, fig_matrices, fig_pictures, load
+from doprestore.reproduce import cells, fig_matrices, load, picture_cells
 from doprestore.reproduce.figure import Plan
 
 
@@ -34,7 +34,7 @@ def rows_theorem(gaps, residual=1e-6):
 
 def rows_picture(curves, **settings):
     """Rows of the picture figures: ``curves`` by the varying settings, PSNR step by step."""
-    base = {"picture": "F16", "amount": 0.5, "method": fig_pictures.DOP, "width": 32, "damaged": 8.0, "preset": "fast"}
+    base = {"picture": "F16", "amount": 0.5, "method": picture_cells.DOP, "width": 32, "damaged": 8.0, "preset": "fast"}
     return [base | settings | dict(varying) | {"step": step, "psnr": quality, "best": max(curve[: step + 1])}
             for varying, curve in curves.items() for step, quality in enumerate(curve)]  # fmt: skip
 

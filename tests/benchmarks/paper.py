@@ -26,10 +26,10 @@ from doprestore.image.settings import image_settings
 from doprestore.io.tables import read_csv
 from doprestore.metrics import psnr
 from doprestore.reproduce import load
-from doprestore.reproduce.fig_pictures import DOP, clean_picture, damage, point_rows, run_name
 from doprestore.reproduce.figure import Cell, Plan, Row
 from doprestore.reproduce.long_run import COLUMNS
 from doprestore.reproduce.originals import find_pictures, read_pictures
+from doprestore.reproduce.picture_cells import DOP, clean_picture, damage, point_rows, run_name
 
 ORDER = ("fig1b", "widths", "alpha", "fig3", "fig4a", "fig4b", "oracles")
 

@@ -6,7 +6,7 @@
 
 Each run is a process of its own, `doprestore image`, with start, imports and writing. With --against the two checkouts
 take turns on the same file, so that whatever else the machine does hits both; their ratios are of the medians. A picture
-is the centre of scikit-image's astronaut, mirrored on beyond 512 pixels, with damage of light_problems.py. Columns:
+is the centre of scikit-image's astronaut, mirrored on beyond 512 pixels, with damage of light_damage.py. Columns:
 processor seconds (user and system, all threads), seconds by the clock, peak of the resident memory, PSNR, and where the
 result's --json tells them (as "stages") the seconds of each stage; "around" is what the clock showed beyond the run's own
 "seconds": start, imports, reading and writing. 3464 pixels make 12 megapixels, 6928 make 48.
@@ -26,7 +26,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from light_problems import DAMAGE, clean, sources
+from light_damage import DAMAGE
+from light_pictures import clean, sources
 from PIL import Image
 from torch import Tensor
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from doprestore.image.settings import REFERENCE_ALPHA, REFERENCE_SIDE
 from doprestore.report.plots import line_plot
-from doprestore.reproduce.fig_pictures import (
+from doprestore.reproduce.figure import Cell, Figure, Plan, Row, Verdict
+from doprestore.reproduce.picture_cells import (
     AMOUNTS,
     DIP,
     DIP_L1,
@@ -27,7 +28,6 @@ from doprestore.reproduce.fig_pictures import (
     plot_curves,
     scope,
 )
-from doprestore.reproduce.figure import Cell, Figure, Plan, Row, Verdict
 
 ALPHAS = {SMALLER: (125.0, 250.0, 500.0, 1000.0, 2000.0), SIDE: (250.0, 500.0, 1000.0)}
 NEAR = 2.0  # the factor within which the best α counts as the paper's
