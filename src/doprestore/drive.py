@@ -30,7 +30,8 @@ from torch import Tensor
 
 from doprestore.errors import NumericalError
 
-REPORTS = 200  # in a run from its start to its end, unless asked for otherwise
+# How many reports a job makes from its start to its end, unless asked for otherwise.
+REPORTS = 200
 
 State = dict[str, Any]
 Save = Callable[[Callable[[], State]], None]

@@ -15,7 +15,8 @@ import torch
 from doprestore.errors import UsageError
 
 _PROC = Path("/proc")
-LITTLE = 64 * 64  # pixels that one thread is enough for
+# So many pixels and fewer are worked on by one thread (tests/benchmarks/threads.py).
+LITTLE = 64 * 64
 _CGROUPS = Path("/sys/fs/cgroup")
 # Numbers of glibc's mallopt(3), M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_THRESHOLD, and what they are set to, in bytes, so
 # that no block of up to 1 GB goes back to the system.

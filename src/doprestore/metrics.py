@@ -11,6 +11,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+# Side and standard deviation, in pixels, of the window of SSIM: those of its authors.
 _SSIM_SIDE = 11
 _SSIM_SIGMA = 1.5
 

@@ -8,8 +8,10 @@ from torch import Tensor
 from doprestore.errors import UsageError
 from doprestore.metrics import psnr
 
+# Sides in pixels of the windows that the best median is chosen from.
 MEDIAN_SIZES = (3, 5, 7, 9, 11)
-_STRIP = 1 << 22  # window entries sorted at a time: bounds the memory
+# Window entries that are sorted at a time: 16 MB of float32.
+_STRIP = 1 << 22
 
 
 def median(picture: Tensor, size: int = 5) -> Tensor:

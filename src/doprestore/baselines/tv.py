@@ -7,6 +7,7 @@ from torch import Tensor
 
 from doprestore.metrics import psnr
 
+# Weights that the best TV-l1 is chosen from.
 WEIGHTS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 
 

@@ -121,7 +121,8 @@ def facts(result, settings: MatrixSettings) -> dict[str, object]:
     }
 
 
-NOT_CONVERGED, NO_CLEAR_SPLIT = 3, 4  # exit codes: the outputs are written, but are not what was asked for
+# Exit codes: the outputs are written, but are not what was asked for.
+NOT_CONVERGED, NO_CLEAR_SPLIT = 3, 4
 
 
 def exit_code(result, interrupt) -> int:

@@ -10,10 +10,12 @@ from tqdm import tqdm
 
 from doprestore.cli import one_line
 
-MINUTE = 60.0  # seconds after which a log gets a line in any case
-TENTH = 0.1  # of the work, after which it gets one, too,
-LEAST = 30.0  # but none within so many seconds of the last, so that a short run leaves none
-OFTEN = 10.0  # seconds between two lines with --verbose
+# A log gets a line after so many seconds,
+MINUTE = 60.0
+# and after this share of the work, but none within so many seconds of the last one, so that short work leaves none.
+TENTH, LEAST = 0.1, 30.0
+# Seconds between two lines with --verbose.
+OFTEN = 10.0
 
 
 def say(text: str, *, error: bool = False) -> None:

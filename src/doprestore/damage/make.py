@@ -18,7 +18,8 @@ Shape = tuple[int, ...]  # (C, H, W)
 Drawn = tuple[Tensor, Tensor]  # a mask, bool, and values, either of them (1, H, W) or (C, H, W)
 
 _PANGRAM = "THE QUICK BROWN FOX JUMPS OVER THE LAZY DOG "
-_MOST_DRAWN = 0.5  # strokes that overlap hardly cover more
+# The largest share of a picture that is drawn over: strokes that overlap more and more take forever to cover more.
+_MOST_DRAWN = 0.5
 
 
 class Corrupted(NamedTuple):

@@ -18,8 +18,10 @@ from doprestore.image.settings import ImageSettings
 from doprestore.image.tiles import recover_tiles
 from doprestore.machine import choose_device, free_memory, hold_freed_memory, release_memory
 
-SHARE_OF_FREE = 0.85  # of the memory that is free; the rest is for what else goes on
-OUT_OF_MEMORY = ("allocate memory", "out of memory", "ALLOC_FAILED")  # in torch's messages
+# The share of the free memory that pictures may take; the rest is for whatever else goes on.
+SHARE_OF_FREE = 0.85
+# What torch's messages say when memory does not suffice: its allocators have no exception of their own.
+OUT_OF_MEMORY = ("allocate memory", "out of memory", "ALLOC_FAILED")
 
 
 class Fitting:

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import torch
 
-WARM_UP = 3  # libraries choose and set up their kernels in the first calls, which cannot be recorded
+# How many calls are made before one is recorded: libraries choose and set up their kernels in the first ones.
+WARM_UP = 3
 
 
 class Replayed:

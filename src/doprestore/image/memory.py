@@ -15,7 +15,9 @@ from doprestore.machine import uses_bfloat16
 # channel in float32 and 630 + 43 in bfloat16; the rest is the margin, 16 to 27 % in all at width 32.
 FLOAT32 = (900, 70)
 BFLOAT16 = (750, 50)
-WEIGHT_BYTES = 2240  # times width²: parameters, gradients and Adam's two moments
+# Bytes times width²: parameters, gradients and two moments of them.
+WEIGHT_BYTES = 2240
+# Bytes that libraries take for themselves.
 WORKSPACE = 100 * 2**20
 
 

@@ -13,8 +13,11 @@ from torch import Tensor, nn
 
 from doprestore.image.settings import ImageSettings
 
+# The share of the momentum that a step keeps: that of the reference.
 MOMENTUM = 0.9
-ADAM_SHARE = 0.3  # Adam's rate for norms, biases and the thin layers, against the rate of the rest
+# The rate of Adam for norms, biases and the thin layers, as a share of the rate of Muon for the rest.
+ADAM_SHARE = 0.3
+# Coefficients a, b, c of a quintic step, from the reference.
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 

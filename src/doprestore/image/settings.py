@@ -8,8 +8,9 @@ from typing import Any
 
 from doprestore.errors import UsageError, check_choice, check_positive, check_seed, check_whole, choose_settings
 
+# The ratio of the learning rates in the paper, for colour pictures of 512x512, and their side in pixels.
 REFERENCE_ALPHA = 500.0
-REFERENCE_SIDE = 512  # alpha is stated for a REFERENCE_SIDE x REFERENCE_SIDE colour picture, as in the paper
+REFERENCE_SIDE = 512
 PRECISIONS = ("auto", "float32", "bfloat16")
 OUTPUTS = ("composed", "network")
 

@@ -10,15 +10,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+# Halvings, channels of the skip branches and channels of the fixed random input: those of the published code.
 SCALES = 5
 SKIP_CHANNELS = 4
 INPUT_CHANNELS = 32
-STRIDE = 2**SCALES  # sides must be multiples of this
-SMALL = 64 * 64  # up to so many pixels a CPU's time goes to calling its operations, whatever they do
-MIN_SIDE = 2 * STRIDE  # a 32-pixel side leaves 1x1 at the bottom, where reflection padding fails
-LEAST_SPREAD = 0.05  # along a colour axis, against that of the first
-FLAT = 1e-3  # no more than that along any axis is no colour to go by
-DARKEST = 0.02  # as far as logits are taken; so much from white, too
+# Sides in pixels must be multiples of this, and at least twice as much: at 1x1 reflection padding fails.
+STRIDE = 2**SCALES
+MIN_SIDE = 2 * STRIDE
+# Up to so many pixels a CPU spends its time on calling operations, whatever these do (tests/benchmarks/step_speed.py).
+SMALL = 64 * 64
+# The least spread of a colour axis, as a share of that of the first axis.
+LEAST_SPREAD = 0.05
+# A spread (standard deviation of the logits) of no more than this along the first axis is no colour to go by.
+FLAT = 1e-3
+# Logits are taken of tones no nearer to black and to white than this, of 1.
+DARKEST = 0.02
 
 
 def _block(inputs: int, outputs: int, kernel: int, padding: str, stride: int = 1) -> nn.Sequential:

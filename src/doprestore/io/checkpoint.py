@@ -14,7 +14,8 @@ import torch
 from doprestore._version import __version__
 from doprestore.errors import InputError, OutputError
 
-FORMAT = 8  # raised whenever the meaning of the contents changes
+# The number of the format, raised whenever the meaning of the contents changes.
+FORMAT = 8
 State = dict[str, Any]  # nested dicts and lists of tensors and plain values
 
 

@@ -31,10 +31,12 @@ from doprestore.io.metadata import Metadata, from_pillow, from_tiff
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "decode", "pages", "sniff"]
 
-# Pillow's own warning level; twice as much, where it starts to refuse, would need several GB here.
+# The number of pixels at which Pillow warns; twice as many, where it refuses, would need several GB here.
 MAX_PIXELS = 89_478_485
-MAX_BYTES = 512 * 2**20  # of the file, and of the decoded samples: reading stays below 2 GB
-MAX_SCANNED = 40 * MAX_PIXELS  # pixels times passes of a progressive JPEG, which usually has 10
+# Bytes of the file, and of its decoded samples, at most: reading stays below 2 GB.
+MAX_BYTES = 512 * 2**20
+# Pixels times passes of a progressive JPEG, at most; usually there are 10 passes.
+MAX_SCANNED = 40 * MAX_PIXELS
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")  # of a JPEG segment; the others stand alone
 
 DEPTHS = {"uint8", "uint16", "uint32", "int16", "int32", "float16", "float32", "float64"}

@@ -28,6 +28,7 @@ DEPTHS = {
 NO_ALPHA = {"JPEG", "BMP", "PPM", "FITS"}
 LOSSY = {"JPEG", "AVIF", "HEIF"}  # at any quality
 _INTEROP_IFD = 0xA005  # a pointer into the old file; says no more than "R98"
+# The longest side in pixels that a format can have.
 MAX_SIDE = {"JPEG": 65_500, "WEBP": 16_383}
 
 

@@ -12,7 +12,8 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-LABEL = 16  # pixels of height for the names above the pictures of a panel
+# Pixels of height for the names above the pictures of a panel.
+LABEL = 16
 
 
 def outlier_map(outliers: Tensor) -> Tensor:

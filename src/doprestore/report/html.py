@@ -13,7 +13,8 @@ from doprestore.io.encode import encode
 from doprestore.io.metadata import Metadata
 from doprestore.report.content import Curve, RunReport, thumbnail
 
-WIDTH, HEIGHT, MARGIN = 400, 200, 68  # so wide a margin holds "-1.23e-05"
+# Pixels of a plot: its width, its height, and its margins, which hold a number like "-1.23e-05".
+WIDTH, HEIGHT, MARGIN = 400, 200, 68
 
 _STYLE = """
 body { font: 15px/1.4 system-ui, sans-serif; margin: 2em auto; max-width: 1200px; padding: 0 1em; color: #222; }

@@ -13,7 +13,8 @@ from doprestore.errors import UsageError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_LEGIBLE = 12  # lines that a legend can tell apart
+# How many lines a legend can tell apart.
+_LEGIBLE = 12
 
 
 def line_plot(

@@ -19,8 +19,10 @@ from doprestore.io.tables import read_csv, write_csv
 from doprestore.reproduce import load, sharing
 from doprestore.reproduce.figure import Cell, Plan, Row, Runs, Verdict
 
-_TITLE = 80  # characters of a line of it
-PICTURES = "pictures"  # the folder of the restored ones, within that of the results
+# Characters in a line of the title of a plot.
+_TITLE = 80
+# The folder of the restored pictures, within that of the results.
+PICTURES = "pictures"
 
 
 @dataclass(frozen=True)

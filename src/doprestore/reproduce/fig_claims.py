@@ -29,8 +29,11 @@ from doprestore.reproduce.picture_cells import (
     scope,
 )
 
+# The ratios α that are tried at each side, in pixels.
 ALPHAS = {SMALLER: (125.0, 250.0, 500.0, 1000.0, 2000.0), SIDE: (250.0, 500.0, 1000.0)}
-NEAR = 2.0  # the factor within which the best α counts as the paper's
+# The factor within which the best α counts as the paper's.
+NEAR = 2.0
+# Channels of the networks that are tried.
 WIDTHS_TRIED = (16, 32, 64)
 
 

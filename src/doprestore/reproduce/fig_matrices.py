@@ -21,9 +21,12 @@ from doprestore.report.plots import heat_map, line_plot
 from doprestore.reproduce.figure import Cell, Figure, Note, Outcome, Plan, Row, Runs, Verdict
 
 PAPER = PRESETS["paper"]
-SUCCESS = 0.1  # ‖X̂ − X‖_F / ‖X‖_F below this, section 4.1
-NEAR = 1.5  # the factor within which the best α counts as √n
-POINTS = 200  # of a learning curve
+# The relative error ‖X̂ − X‖_F / ‖X‖_F below which X counts as recovered, section 4.1.
+SUCCESS = 0.1
+# The factor within which the best α counts as √n: more than a step of the grid, 1.41.
+NEAR = 1.5
+# Points of a learning curve.
+POINTS = 200
 DOP, CONVEX, EXACT, FULL = "DOP", "convex program", "MF-l1, exact rank", "MF-l1, full rank"
 
 

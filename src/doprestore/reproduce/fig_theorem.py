@@ -16,12 +16,17 @@ from doprestore.outliers import OutlierPair
 from doprestore.report.plots import line_plot
 from doprestore.reproduce.figure import Cell, Figure, Note, Outcome, Plan, Row, Runs, Verdict
 
-SIDE, MEASUREMENTS, RANK = 6, 5, 1
+# Rows of X, measurements, and the scales γ of the start.
+SIDE, MEASUREMENTS = 6, 5
 GAMMAS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
-FITTED = 1e-14  # the loss at which the flow has arrived
-CLOSE = 0.1  # relative gap of the objective at the least γ that still counts as the limit; it falls like 1/log(1/γ)
-FITS = 0.01  # ‖A(X) + s − y‖ / ‖y‖ that counts as fitting the data
-FLOOR = 1e-3  # of the gap; below it the ends of the two solvers' own iterations show
+# The loss ¼‖r‖² at which the flow has arrived.
+FITTED = 1e-14
+# The relative gap of the objective at the least γ that still counts as the limit; the gap falls like 1/log(1/γ).
+CLOSE = 0.1
+# ‖A(X) + s − y‖ / ‖y‖ that counts as fitting the data.
+FITS = 0.01
+# A relative gap below this need not fall any further: there the ends of the two iterations themselves show.
+FLOOR = 1e-3
 
 
 def problem(seed: int) -> tuple[Stack, torch.Tensor]:

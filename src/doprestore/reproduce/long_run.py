@@ -20,8 +20,10 @@ from doprestore.io.tables import write_csv
 from doprestore.metrics import psnr
 from doprestore.reproduce.figure import Note
 
-POINTS = 300  # of a curve
-SAVE_EVERY = 120.0  # seconds from one checkpoint to the next
+# Points of a curve.
+POINTS = 300
+# Seconds from one checkpoint to the next.
+SAVE_EVERY = 120.0
 # Of one point of the curve. loss: what θ descends. psnr: of the network's last output, in dB. best: the highest psnr of
 # all steps so far, each of them looked at. composed: psnr of the answer that keeps the values judged clean. share: of the
 # values, judged outliers. seconds: of the processor, so far. composed and share are nan without outliers.

@@ -12,7 +12,9 @@ from doprestore.errors import InputError
 from doprestore.io.images import read_picture
 
 PAPER = ("F16", "Peppers", "Baboon", "kodim03")
-SAMPLES = ("cat", "astronaut", "coffee", "camera")  # of sample_images in the checkout: public domain and CC0
+# Those of sample_images in the checkout, public domain and CC0.
+SAMPLES = ("cat", "astronaut", "coffee", "camera")
+# Pixels a side of the crops at scale "quick".
 QUICK_SIDE = 128
 
 

@@ -26,13 +26,18 @@ from doprestore.reproduce.originals import centre
 DIP, DIP_L1, DOP = "DIP", "DIP-l1", "DOP"
 BASELINES = {DIP: "dip", DIP_L1: "dip-l1"}
 LOSSES = {DOP: None, DIP: "l2", DIP_L1: "l1"}
+# Shares of the values that are damaged.
 AMOUNTS = (0.1, 0.3, 0.5, 0.7)
 # Crops at scale "small": that of F16 in fig. 3 and 4a, those of the other pictures and amounts, and that of fig. 1b.
 LARGER, SIDE, SMALLER = 128, 96, 64
-SHORTER = {DIP: 30_000, DIP_L1: 50_000}  # steps at scale "small": by then the PSNR of these has clearly fallen
-STAYS = 0.5  # dB: a curve that ends no further below its best has not overfitted
-FALLS = 1.0  # dB: one that ends further below has
-RECOVERED = 10.0  # dB over the damaged picture
+# Steps at scale "small", where the preset has 150 000: by then the PSNR of these has clearly fallen.
+SHORTER = {DIP: 30_000, DIP_L1: 50_000}
+# A curve that ends no further than this below its best, in dB, has not overfitted,
+STAYS = 0.5
+# and one that ends further than this below it has.
+FALLS = 1.0
+# So many dB above the damaged picture count as recovered.
+RECOVERED = 10.0
 
 Curve = list[tuple[float, float]]  # (step, PSNR)
 Key = TypeVar("Key")  # what tells one curve from another

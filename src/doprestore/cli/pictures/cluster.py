@@ -16,7 +16,8 @@ from doprestore.cli.pictures.jobs import Choices, Files, Job, Plan, make_folders
 from doprestore.errors import DoprestoreError, InputError, UsageError
 from doprestore.image.settings import ImageSettings
 
-RETRIES = 2  # of a task whose worker died or raised what is no fault of the picture
+# How many times a task is tried again whose worker died or raised what is no fault of the picture.
+RETRIES = 2
 _ONE_AT_A_TIME = threading.Lock()
 
 

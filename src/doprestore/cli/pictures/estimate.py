@@ -19,8 +19,11 @@ from doprestore.image.memory import bytes_needed
 from doprestore.image.recovery import recover_image
 from doprestore.image.settings import ImageSettings
 
-SMALL, LARGE = 64, 192  # sides of the pictures that are timed; the time of a step is linear in the pixels in between
-WARM_UP, TIMED = 4, 12  # steps that do not count, for libraries set up their kernels in them, and steps that do
+# Sides in pixels of the two pictures that are timed; the time of a step is taken to be linear in the pixels
+# (tests/benchmarks/estimates.py compares the estimates with what the work took).
+SMALL, LARGE = 64, 192
+# Steps that do not count, because libraries set up their kernels in them, and steps that are timed.
+WARM_UP, TIMED = 4, 12
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,8 @@ from doprestore.machine import choose_device
 from doprestore.metrics import psnr
 from doprestore.report.content import outlier_map, panel
 
-FILLED = 0.1  # of its range that 90 % of a picture should fill
+# The share of its range that the middle 90 % of the samples of deep data should fill; else a line names --range.
+FILLED = 0.1
 
 
 class Done(NamedTuple):

@@ -20,7 +20,8 @@ from doprestore.image.settings import ImageSettings
 
 # Not fork: CUDA does not survive it, nor do PyTorch's threads.
 _PROCESSES = multiprocessing.get_context("spawn")
-_POLL = 0.3  # seconds between two looks at whether to stop
+# Seconds between two looks at whether to stop.
+_POLL = 0.3
 
 
 class StopEvent(Interrupt):
