@@ -7,6 +7,8 @@ References:
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -32,7 +34,8 @@ def _block(inputs: int, outputs: int, kernel: int, padding: str, stride: int = 1
 
     Without the bias of the published code, which the batch norm takes away again.
     """
-    mode = padding if kernel > 1 else "zeros"  # a 1x1 convolution that reflects would copy its input
+    # A 1x1 convolution that reflects would copy its input.
+    mode: Literal["zeros", "reflect"] = "reflect" if padding == "reflect" and kernel > 1 else "zeros"
     conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, padding_mode=mode, bias=False)
     return nn.Sequential(conv, _norm(outputs), nn.LeakyReLU(0.2, inplace=True))
 
@@ -90,10 +93,12 @@ class Scale(nn.Module):
     def _joined(self, x: Tensor, deep: Tensor) -> Tensor:
         """The same without concatenation, as the sum of what norm and convolution make of the parts: it would copy,
         and 4 + width is a number of channels that they are slow at."""
-        conv, norm, activation = self.skip
+        conv, norm, activation = self.skip.children()
         # Norms are slow where the channels lie side by side in memory and are only four.
         skip = activation(norm(conv(x).contiguous()))  # (N, 4, H, W)
-        (conv, norm, activation), last = self.up
+        first, last = self.up.children()
+        conv, norm, activation = first.children()
+        assert isinstance(conv, nn.Conv2d)
         sizes = [SKIP_CHANNELS, deep.shape[1]]
         parts = []
         for part, scale, shift, weight in zip(
@@ -122,10 +127,12 @@ class UNet(nn.Module):
 
     def __init__(self, channels: int, width: int, padding: str = "reflect"):
         super().__init__()
+        self.axes: Tensor
+        self.centre: Tensor
         self.register_buffer("axes", torch.eye(channels))
         self.register_buffer("centre", torch.zeros(channels))
-        body: nn.Module | None = None
-        for scale in reversed(range(SCALES)):
+        body = Scale(width, width, None, padding)
+        for scale in reversed(range(SCALES - 1)):
             body = Scale(INPUT_CHANNELS if scale == 0 else width, width, body, padding)
         self.body = body
         self.head = nn.Conv2d(width, channels, 1)
@@ -135,7 +142,7 @@ class UNet(nn.Module):
         """Start from the mean colour of a picture, (C, H, W) or (C, pixels) in [0, 1], and learn differences from it along
         the principal axes of its colours, if ``graded`` each as much slower as there is less of them. In logits.
 
-        What φ can make stays the same. But most pictures are nearly grey, their channels alike, and corruption is not: a
+        What φ can make stays the same. But most pictures are nearly grey, their channels alike, and outliers are not: a
         head whose channels know nothing of each other learns a red impulse as soon as a white window. Where whole pixels are
         missing, though, there is no channel left to tell of another, and slow axes have only their price: dull colours.
         """
@@ -149,6 +156,7 @@ class UNet(nn.Module):
         self.centre.copy_(logits.mean(dim=1))
 
     def forward(self, z: Tensor) -> Tensor:
+        assert self.head.bias is not None
         # Sums of products, for autocast would round the factors of a matrix product.
         weight = (self.axes[:, :, None] * self.head.weight.flatten(1)).sum(dim=1)  # (C, width)
         bias = (self.axes * self.head.bias).sum(dim=1) + self.centre
