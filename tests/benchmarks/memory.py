@@ -1,6 +1,7 @@
 """Measure the memory that a run needs, beside the estimate that is compared with free memory before it starts.
 
     python tests/benchmarks/memory.py [--device cuda] [--preset paper] [--sides 512 768 1024] [--widths 16 32 64]
+    python tests/benchmarks/memory.py --light --sides 512 1024
 
 Each case runs in its own process: the peak of its resident memory less what it held before the first step (on CUDA,
 the peak of PyTorch's reservations).
@@ -12,6 +13,25 @@ import argparse
 import json
 import subprocess
 import sys
+
+LIGHT = """
+import json, resource, sys, torch
+from doprestore.image.memory import light_bytes
+from doprestore.image.recovery import recover_light
+from doprestore.image.settings import image_settings
+height, width, channels, share = json.loads(sys.argv[1])
+def smooth(height, width):  # and noisy: undamaged as such
+    down, across = torch.linspace(0, height / 50, height)[:, None], torch.linspace(0, width / 50, width)
+    waves = torch.stack([0.5 + 0.3 * torch.sin(down + across + shift) for shift in range(channels)])
+    return (waves + 0.02 * torch.randn(waves.shape)).clamp(0, 1)
+picture = smooth(height, width)
+picture = torch.where(torch.rand(picture.shape) < share, torch.rand(picture.shape), picture)
+recover_light(smooth(32, 32), image_settings(steps=1, device="cpu"))  # libraries loaded, caches filled
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before = peak()
+result = recover_light(picture, image_settings(device="cpu"))
+print(json.dumps([peak() - before, light_bytes(picture.shape), result.seconds, result.outlier_share]))
+"""
 
 CASE = """
 import json, resource, sys, torch
@@ -34,6 +54,18 @@ print(json.dumps([peak() - before, need, result.seconds / settings.steps]))
 """
 
 
+def light(sides: list[int], channels: int) -> None:
+    """Undamaged, and with random values on 1 %."""
+    print(f"{'damaged':>7} {'side':>5} {'measured':>10} {'estimate':>10} {'per MP':>8} {'found':>7} {'seconds':>8}")
+    for share in (0.0, 0.01):
+        for side in sides:
+            case = json.dumps([side, side, channels, share])
+            run = subprocess.run([sys.executable, "-c", LIGHT, case], capture_output=True, text=True, check=True)
+            measured, estimate, seconds, found = json.loads(run.stdout)
+            print(f"{share:>7.1%} {side:>5} {measured / 2**20:>7.0f} MB {estimate / 2**20:>7.0f} MB "
+                  f"{measured / 2**20 / (side * side / 1e6):>8.0f} {found:>7.2%} {seconds:>8.1f}", flush=True)  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu")
@@ -42,7 +74,11 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--sides", type=int, nargs="+", default=[512, 768, 1024])
     parser.add_argument("--widths", type=int, nargs="+", default=[16, 32, 64])
+    parser.add_argument("--light", action="store_true", help="the search and fit of light damage instead")
     options = parser.parse_args()
+    if options.light:
+        light(options.sides, options.channels)
+        return
     print(f"{'precision':<9} {'width':>5} {'side':>5} {'measured':>10} {'estimate':>10} {'per MP':>8} {'s/step':>7}")
     for precision in options.precisions:
         for width in options.widths:

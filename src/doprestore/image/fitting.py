@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +14,9 @@ from torch import Tensor
 from doprestore.drive import Progress
 from doprestore.errors import DoprestoreError, UsageError
 from doprestore.image.grid import MIN_TILE, Grid, largest_tile, tiles_at_a_time, usual_tile
+from doprestore.image.light import suits
+from doprestore.image.memory import ANSWER_VALUE, light_bytes
+from doprestore.image.pieces import places, recover_pieces
 from doprestore.image.recovery import ImageResult, recover_image, recover_light
 from doprestore.image.settings import ImageSettings
 from doprestore.image.tiles import recover_tiles
@@ -20,12 +24,17 @@ from doprestore.machine import choose_device, free_memory, hold_freed_memory, re
 
 # The share of the free memory that pictures may take; the rest is for whatever else goes on.
 SHARE_OF_FREE = 0.85
+# Pixels a side of a piece at least, margins included: smaller ones would be mostly margin.
+MIN_PIECE = 512
+# Pixels that sides of pieces are multiples of.
+PIECE_STEP = 64
 # What torch's messages say when memory does not suffice: its allocators have no exception of their own.
 OUT_OF_MEMORY = ("allocate memory", "out of memory", "ALLOC_FAILED")
 
 
 class Fitting:
-    """How one picture is worked on; :attr:`tile` is the side of its tiles, None for the whole.
+    """How one picture is worked on; :attr:`tile` is the side of its tiles, :attr:`piece` that of the pieces that are
+    searched one after the other and may be worked on in tiles each; None for the whole.
 
     shape: (C, H, W). tile: "auto" for tiles of the usual size, or smaller ones where the memory demands it; None for the
     whole; or the side, which then stays. jobs: how many pictures share the memory. tell: gets what a person should know.
@@ -41,15 +50,27 @@ class Fitting:
         tell: Callable[[str], None] = lambda text: None,
     ):
         self._shape, self._settings, self._choice, self._jobs, self._tell = shape, settings, tile, jobs, tell
+        self.piece = self._first_piece()
         self.tile = self._first_tile()
 
     @property
     def tiles(self) -> int:
         """How many parts the picture is recovered in."""
+        if self.piece is not None:
+            return len(list(places(self._shape[1], self._shape[2], self.piece)))
         return 1 if self.tile is None else len(Grid(self._shape[1], self._shape[2], self.tile).corners())
 
     def recover(self, picture: Tensor, **options: Any) -> ImageResult:
-        """One attempt, in the tiles as they are now; options: see :func:`recover_image` and :func:`recover_tiles`."""
+        """One attempt, in the pieces and tiles as they are now; options: see :func:`recover_image`."""
+        if (resume := options.get("resume")) is not None:
+            self.piece = resume.get("piece")  # whatever memory there was then: the result is to be the same
+        if self.piece is None:
+            return self._recover(picture, **options)
+        return recover_pieces(picture, self._settings, self.piece, self._recover, **options)
+
+    def _recover(self, picture: Tensor, **options: Any) -> ImageResult:
+        """A whole picture, or a piece of one."""
+        shape = tuple(picture.shape)
         callback, save, resume = (options.pop(name, None) for name in ("callback", "save", "resume"))
         searched = 0 if resume is None else int(resume.get("searched", 0))
 
@@ -60,7 +81,8 @@ class Fitting:
 
         light = recover_light(picture, self._settings, **options, callback=callback and report, save=save, resume=resume)
         if light is not None:
-            self.tile = None
+            if self.piece is None:
+                self.tile = None
             return light
         if callback is not None:
             # The rounds of the search count as steps of what goes on from there.
@@ -69,10 +91,10 @@ class Fitting:
             options["save"] = lambda state: save(lambda: state() | {"searched": searched})
         if resume is not None and "screening" not in resume:
             options["resume"] = resume
-        if self.tile is None:
+        if self.tile is None or max(shape[1:]) <= self.tile:
             return recover_image(picture, self._settings, **options)
         free = self._free()
-        workers = None if free is None else tiles_at_a_time(self._shape, self.tile, self._settings, free)
+        workers = None if free is None else tiles_at_a_time(shape, self.tile, self._settings, free)
         return recover_tiles(picture, self._settings, self.tile, **options, workers=workers)
 
     def repeat(
@@ -99,18 +121,39 @@ class Fitting:
             self._shrink(reason, may_shrink())
             shrunk()
 
+    def _first_piece(self) -> int | None:
+        """The side of the pieces that a picture is searched in whose search as a whole would not fit into the memory."""
+        free = self._free()
+        if self._choice is None or free is None or not suits(self._shape, self._settings):
+            return None
+        if max(self._shape[1:]) <= MIN_PIECE or light_bytes(self._shape) <= free:
+            return None
+        left = free - ANSWER_VALUE * math.prod(self._shape)
+        channels, sides = self._shape[0], range(MIN_PIECE, max(self._shape[1:]), PIECE_STEP)
+        fitting = [side for side in sides if light_bytes((channels, side, side)) <= left]
+        if not fitting:
+            needed = ANSWER_VALUE * math.prod(self._shape) + light_bytes((channels, MIN_PIECE, MIN_PIECE))
+            raise DoprestoreError(
+                f"{self._shape[2]}x{self._shape[1]} pixels need {needed / 2**30:.1f} GB, even in pieces, and "
+                f"{free / 2**30:.1f} GB of the free memory are for them; close other programs, or crop the picture"
+            )
+        self._tell(f"needs more than its {free / 2**30:.1f} GB of the free memory; working in pieces of {fitting[-1]}")
+        return fitting[-1]
+
     def _first_tile(self) -> int | None:
         if self._choice is None:
             return None
+        height, width = (min(side, self.piece or side) for side in self._shape[1:])
+        shape = (self._shape[0], height, width)
         if isinstance(self._choice, int):
-            return self._choice if max(self._shape[1:]) > self._choice else None
+            return self._choice if max(shape[1:]) > self._choice else None
         if self._choice != "auto":
             raise UsageError(f'tile {self._choice!r}: must be "auto", None or a number of pixels')
-        usual = usual_tile(self._shape, self._settings)
+        usual = usual_tile(shape, self._settings)
         free = self._free()
         if free is None:
             return usual
-        tile = largest_tile(self._shape, self._settings, free)
+        tile = largest_tile(shape, self._settings, free)
         if usual is not None and (tile is None or tile >= usual):
             return usual
         if tile is not None:
@@ -123,7 +166,13 @@ class Fitting:
         return None if free is None else int(free * SHARE_OF_FREE / self._jobs)
 
     def _shrink(self, reason: Exception, allowed: bool) -> None:
-        """Halve the tiles, or raise ``reason``, an out-of-memory error, as one for people."""
+        """Halve the pieces, then the tiles, or raise ``reason``, an out-of-memory error, as one for people."""
+        side = self.piece or max(self._shape[1:])
+        if self._choice == "auto" and allowed and side > MIN_PIECE and suits(self._shape, self._settings):
+            self.piece = max(MIN_PIECE, side // 2 // PIECE_STEP * PIECE_STEP)
+            self._tell(f"out of memory; going on in pieces of {self.piece}")
+            release_memory(choose_device(self._settings.device))
+            return
         side = self.tile or max(self._shape[1:])
         smaller = max(MIN_TILE, side // 2 // 32 * 32)
         if self._choice != "auto" or not allowed or side <= MIN_TILE:

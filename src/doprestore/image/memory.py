@@ -1,9 +1,12 @@
 """How much memory a run needs: measured by tests/benchmarks/memory.py, kept as a formula with a margin.
 
-Activations of the U-Net dominate: they grow with the pixels, and with the width on top of the 32 input channels.
+The search of the fast preset holds several arrays of the size of the picture. In its race, and with the paper's preset,
+activations of the U-Net dominate: they grow with the pixels, and with the width on top of the 32 input channels.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 
@@ -19,6 +22,17 @@ BFLOAT16 = (750, 50)
 WEIGHT_BYTES = 2240
 # Bytes that libraries take for themselves.
 WORKSPACE = 100 * 2**20
+# Of the search and the fit of what it found: bytes a value of the picture, and what they take for a picture of any size.
+# Measured on Linux, PyTorch 2.14 on a CPU, in colour with and without random values on 1 %: 180 to 190 MB at 512x512 and
+# 640 at 1024x1024 (tests/benchmarks/memory.py --light); the rest is the margin, a quarter at 12 megapixels.
+LIGHT_VALUE = 250
+LIGHT_WORKSPACE = 120 * 2**20
+ANSWER_VALUE = 20  # bytes a value of the answer, and while it is written
+
+
+def light_bytes(shape: tuple[int, ...]) -> int:
+    """About how many bytes the search and the fit take for a picture (C, H, W), rather over than under."""
+    return LIGHT_VALUE * math.prod(shape) + LIGHT_WORKSPACE
 
 
 def bytes_needed(shape: tuple[int, ...], settings: ImageSettings, device: torch.device) -> int:
