@@ -17,6 +17,7 @@ import tifffile
 from PIL import Image, ImageCms
 
 from doprestore.errors import InputError, OutputError
+from doprestore.io import decode
 from doprestore.io.images import Picture, check_format, read_picture, write_picture
 
 
@@ -110,6 +111,31 @@ def test_bombs_are_refused_before_they_are_decoded(tmp_path):
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
         _refused(tmp_path / name, "pixels; crop or shrink it")
+
+
+def test_large_pictures_are_read_where_their_files_are_large_too(tmp_path, monkeypatch):
+    """Noise does not shrink, so its file cannot lie about it; an even picture's could."""
+    monkeypatch.setattr(decode, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow's own, which raises at twice as many
+    noise = np.random.default_rng(0).integers(0, 256, (100, 100, 3), np.uint8)
+    np.save(tmp_path / "a.npy", noise)
+    np.save(tmp_path / "deep.npy", noise.astype(np.float64))
+    for name in ("a.png", "a.tif", "a.jpg", "a.webp", "a.ppm", "a.bmp"):
+        Image.fromarray(noise).save(tmp_path / name)
+    for path in sorted(tmp_path.iterdir()):
+        assert read_picture(path).samples.shape == (3, 100, 100)
+        assert Image.MAX_IMAGE_PIXELS == 1000
+    Image.new("RGB", (100, 100)).save(tmp_path / "even.png")
+    _refused(tmp_path / "even.png", "is 100x100 in a file of 0 KB, over the limit of 1000 pixels; crop")
+    monkeypatch.setattr(decode, "MAX_LARGE", 100_000)
+    _refused(tmp_path / "deep.npy", "needs over 0 GB; crop or split it first")
+
+
+def test_more_than_89_megapixels(tmp_path):
+    samples = np.zeros((9500, 9500), np.uint8)
+    samples[-1, -1] = 7
+    np.save(tmp_path / "large.npy", samples)
+    assert read_picture(tmp_path / "large.npy").samples[0, -1, -1] == 7
 
 
 PEAK = """

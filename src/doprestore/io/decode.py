@@ -35,6 +35,11 @@ __all__ = ["MAX_BYTES", "MAX_PIXELS", "decode", "pages", "sniff"]
 MAX_PIXELS = 89_478_485
 # Bytes of the file, and of its decoded samples, at most: reading stays below 2 GB.
 MAX_BYTES = 512 * 2**20
+# Beyond these two a file is read if its samples are at most so many times its own bytes: photographs and scans shrink less,
+# bombs more.
+HONEST = 50
+# Bytes of such a file, and of its samples, at most.
+MAX_LARGE = 8 * 2**30
 # Pixels times passes of a progressive JPEG, at most; usually there are 10 passes.
 MAX_SCANNED = 40 * MAX_PIXELS
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")  # of a JPEG segment; the others stand alone
@@ -54,7 +59,7 @@ def decode(data: bytes, kind: str, page: int | None) -> tuple[np.ndarray, Metada
         with _quiet():
             return _decode_tiff(data, page)
     if kind == "FITS":
-        return fits.decode(data, page, check_size)
+        return fits.decode(data, page, lambda width, height, each: check_size(width, height, each, len(data)))
     if page not in (None, 1):
         raise InputError("has a single page; leave --page out")
     if kind in ("HEIF", "AVIF"):
@@ -76,16 +81,12 @@ def pages(data: bytes, kind: str) -> int:
 
 def _decode_pillow(data: bytes, kind: str) -> tuple[np.ndarray, Metadata]:
     if kind == "WEBP":
-        check_size(*_webp_size(data), 4)  # the decoder allocates the picture when it is opened
-    try:
-        image = Image.open(io.BytesIO(data), formats=[kind])
-    except Image.DecompressionBombError:
-        raise InputError(f"has over {MAX_PIXELS} pixels; crop or shrink it first") from None
-    with image:
+        check_size(*_webp_size(data), 4, len(data))  # the decoder allocates the picture when it is opened
+    with _sizes_are_checked_here(), Image.open(io.BytesIO(data), formats=[kind]) as image:
         if kind not in {"JPEG", "TIFF"} and getattr(image, "is_animated", False):
             raise InputError("is animated or holds several pictures; save one of them as PNG and give that")
         deep = kind == "PNG" and data[24] > 8  # the bit depth in IHDR, which is always the first chunk
-        check_size(*image.size, 8 if deep and not image.mode.startswith("I") else 4)
+        check_size(*image.size, 8 if deep and not image.mode.startswith("I") else 4, len(data))
         if kind == "JPEG" and _jpeg_scans(data) * math.prod(image.size) > MAX_SCANNED:
             raise InputError("has hundreds of scans, as only files made to stall a reader do; convert it to PNG first")
         image.load()
@@ -149,7 +150,7 @@ def _ppm16_header(data: bytes) -> tuple[int, int, int] | None:
 
 def _decode_ppm16(data: bytes, width: int, height: int, start: int) -> np.ndarray:
     channels = 3 if data.startswith(b"P6") else 1
-    check_size(width, height, 2 * channels)
+    check_size(width, height, 2 * channels, len(data))
     samples = np.frombuffer(data, ">u2", width * height * channels, start)
     return samples.reshape(height, width, channels).astype(np.uint16)
 
@@ -167,8 +168,9 @@ def _decode_tiff(data: bytes, number: int | None) -> tuple[np.ndarray, Metadata]
         page = file.pages[(number or 1) - 1]
         assert isinstance(page, tifffile.TiffPage)  # tifffile makes frames only where they are asked for
         bits = np.ravel(page.bitspersample)
-        check_size(page.imagewidth, page.imagelength, page.samplesperpixel * math.ceil(max(bits) / 8))
-        check_size(page.tilewidth, page.tilelength, page.samplesperpixel * math.ceil(max(bits) / 8))
+        each = page.samplesperpixel * math.ceil(max(bits) / 8)
+        check_size(page.imagewidth, page.imagelength, each, len(data))
+        check_size(page.tilewidth, page.tilelength, each, len(data))
         if set(np.ravel(page.sampleformat)) - {1, 2, 3, 4}:
             raise InputError("has complex samples; save their absolute values first")
         if _is_raw(page):
@@ -187,7 +189,7 @@ def _is_raw(page: tifffile.TiffPage) -> bool:
 
 
 def _shallow_tiff(buffer: io.BytesIO, index: int, metadata: Metadata) -> tuple[np.ndarray, Metadata]:
-    with Image.open(buffer, formats=["TIFF"]) as image:
+    with _sizes_are_checked_here(), Image.open(buffer, formats=["TIFF"]) as image:
         image.seek(index)
         return cmyk.to_rgb(image, metadata) if image.mode == "CMYK" else (_expand(image), metadata)
 
@@ -229,7 +231,7 @@ def _decode_npy(data: bytes) -> tuple[np.ndarray, Metadata]:
         raise InputError(f"has samples of type {dtype}; {_SUPPORTED}")
     if len(shape) not in (2, 3) or (len(shape) == 3 and not 1 <= shape[2] <= 4):
         raise InputError(f"has shape {shape}; a picture is (H, W) or (H, W, C) with C from 1 to 4")
-    check_size(shape[1], shape[0], math.prod(shape[2:]) * dtype.itemsize)
+    check_size(shape[1], shape[0], math.prod(shape[2:]) * dtype.itemsize, len(data))
     buffer.seek(0)
     array = np.load(buffer, allow_pickle=False)
     array = array * np.uint8(255) if dtype.kind == "b" else array.astype(dtype.newbyteorder("="))
@@ -258,11 +260,31 @@ def _quiet() -> Iterator[None]:
             os.close(nowhere)
 
 
-def check_size(width: int, height: int, bytes_each: int) -> None:
-    """Raise :class:`InputError` for what is too large to be decoded, by what its header says."""
+def check_size(width: int, height: int, bytes_each: int, file_bytes: int) -> None:
+    """Raise :class:`InputError` for what is too large to be decoded, by what its header says and for so small a file."""
     if width < 0 or height < 0:
         raise ValueError("negative size")
-    if width * height > MAX_PIXELS:
-        raise InputError(f"is {width}x{height}, over the limit of {MAX_PIXELS} pixels; crop or shrink it first")
-    if width * height * bytes_each > MAX_BYTES:
-        raise InputError(f"is {width}x{height} and needs over {MAX_BYTES >> 20} MB; crop or shrink it first")
+    decoded = width * height * bytes_each
+    if width * height <= MAX_PIXELS and decoded <= MAX_BYTES:
+        return
+    if decoded > HONEST * file_bytes:
+        told = f"is {width}x{height} in a file of {file_bytes >> 10} KB"
+        if width * height > MAX_PIXELS:
+            raise InputError(f"{told}, over the limit of {MAX_PIXELS} pixels; crop or shrink it first")
+        raise InputError(f"{told} and needs over {MAX_BYTES >> 20} MB; crop or shrink it first")
+    if decoded > MAX_LARGE:
+        raise InputError(f"is {width}x{height} and needs over {MAX_LARGE >> 30} GB; crop or split it first")
+
+
+_LIMIT = threading.Lock()
+
+
+@contextmanager
+def _sizes_are_checked_here() -> Iterator[None]:
+    """Pillow refuses large pictures when it opens them; :func:`check_size` does so here, before they are decoded."""
+    with _LIMIT:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit

@@ -10,7 +10,7 @@ import numpy as np
 
 from doprestore.errors import DestinationError, InputError, OutputError, UsageError
 from doprestore.io import fits, heif
-from doprestore.io.decode import MAX_BYTES, decode, pages
+from doprestore.io.decode import MAX_BYTES, MAX_LARGE, decode, pages
 from doprestore.io.encode import DEPTHS, EXTENSIONS, LOSSY, MAX_SIDE, NO_ALPHA, encode
 from doprestore.io.files import copy_file, replacing
 from doprestore.io.kinds import remedy, sniff
@@ -179,6 +179,8 @@ def _load(path: Path | str, name: str) -> bytes:
         else:
             with open(path, "rb") as handle:
                 data = handle.read(MAX_BYTES + 1)
+                if len(data) > MAX_BYTES and sniff(data) is not None:
+                    data += handle.read(MAX_LARGE + 1 - len(data))
     except FileNotFoundError as error:
         raise InputError(f"{name}: no such file; check the name") from error
     except IsADirectoryError as error:
@@ -187,8 +189,9 @@ def _load(path: Path | str, name: str) -> bytes:
         raise InputError(f"{name}: cannot be read ({_reason(error)})") from error
     if not data:
         raise InputError(f"{name}: is empty; name a picture")
-    if len(data) > MAX_BYTES:
-        raise InputError(f"{name}: is larger than {MAX_BYTES >> 20} MB; crop or split it first")
+    most = MAX_BYTES if str(path) == "-" else MAX_LARGE
+    if len(data) > most:
+        raise InputError(f"{name}: is larger than {most >> 20} MB; crop or split it first")
     return data
 
 
