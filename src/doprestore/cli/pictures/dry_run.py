@@ -43,7 +43,7 @@ def dry_run(plan: Plan, settings: ImageSettings, choices: Choices, *, lenient: b
         say(f"{path}: no picture, left alone")
     parts = [f"{len(estimates)} to restore"]
     parts += [f"{number} {what}" for number, what in ((skipped, "skipped"), (failed, "failed")) if number]
-    total = f"about {duration(sum(each.seconds for each in estimates) / choices.jobs)}, "
+    total = f"{_time(_sum(estimates, choices.jobs))}, "
     total += _size(sum(nlargest(choices.jobs, (each.bytes for each in estimates))))
     free = machine.free_memory(machine.choose_device(settings.device))
     total += "" if free is None else f" of {_size(free)} that are free"
@@ -58,7 +58,26 @@ def _look(job: Job, choices: Choices, estimator: Estimator, lenient: bool) -> tu
     picture = read_inputs(job, choices, lenient=lenient).picture
     estimate = estimator(picture.samples.shape)
     told = f"{job.source}: {picture.kind}, {size_of(picture.samples.shape)}, {picture.depth}"
-    return f"{told}, about {duration(estimate.seconds)}, {_size(estimate.bytes)}; to {job.output}", estimate
+    return f"{told}, {_time(estimate)}, {_size(estimate.bytes)}; to {job.output}", estimate
+
+
+def _sum(estimates: list[Estimate], jobs: int) -> Estimate:
+    """Of all pictures, were they all of one class."""
+    quick = sum(one.heavy if one.undamaged is None else one.undamaged for one in estimates)
+    light = sum(one.heavy if one.light is None else one.light for one in estimates)
+    heavy = sum(one.heavy for one in estimates)
+    if all(one.undamaged is None for one in estimates):
+        return Estimate(None, None, heavy / jobs, 0)
+    return Estimate(quick / jobs, light / jobs, heavy / jobs, 0)
+
+
+def _time(estimate: Estimate) -> str:
+    if estimate.undamaged is None or estimate.light is None:
+        return f"about {duration(estimate.heavy)}"
+    return (
+        f"about {duration(estimate.undamaged)} if undamaged, {duration(estimate.light)} if lightly and "
+        f"{duration(estimate.heavy)} if heavily damaged"
+    )
 
 
 def _size(number: int) -> str:

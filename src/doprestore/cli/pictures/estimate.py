@@ -1,68 +1,110 @@
-"""What a run will take, before it starts: seconds from a few steps on this machine, bytes from the formula that the
-run itself goes by. Imports torch.
+"""What a run will take, before it starts: seconds from short runs on this machine, bytes from the formulas that the run
+itself goes by. Imports torch.
 
-The one place that knows how the cost of a picture follows from its size.
+The one place that knows how the cost of a picture follows from its size. How much of a picture is damaged only the run can
+tell, so there are three answers: undamaged, where it ends with the search; lightly damaged, where a fit follows; and
+heavily, where the race does.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import astuple, dataclass, replace
 from functools import cache
 
 import torch
+from torch import Tensor
 
 from doprestore import machine
 from doprestore.cli.pictures.jobs import Choices
 from doprestore.drive import REPORTS, Progress
-from doprestore.image.grid import BYTES_KEPT, Grid, tiles_at_a_time, usual_tile
-from doprestore.image.memory import bytes_needed
-from doprestore.image.recovery import recover_image
+from doprestore.image.fit import STEPS
+from doprestore.image.fitting import Fitting
+from doprestore.image.grid import BYTES_KEPT, Grid, tiles_at_a_time
+from doprestore.image.light import suits
+from doprestore.image.memory import ANSWER_VALUE, bytes_needed, light_bytes
+from doprestore.image.recovery import recover_image, recover_light
 from doprestore.image.settings import ImageSettings
 
-# Sides in pixels of the two pictures that are timed; the time of a step is taken to be linear in the pixels
+# Sides in pixels of the two pictures that the race is timed on; the time of a step is taken to be linear in the pixels
 # (tests/benchmarks/estimates.py compares the estimates with what the work took).
 SMALL, LARGE = 64, 192
 # Steps that do not count, because libraries set up their kernels in them, and steps that are timed.
 WARM_UP, TIMED = 4, 12
+# Sides of the pictures that the search and the fit are timed on; above the second, the time is taken to be linear.
+SIDES = (64, 160, 256)
+# Steps of the fit that are made for that; the others are taken to be as long.
+FEW = 4
+# The share of damaged values in these pictures.
+STRUCK = 0.02
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """seconds: of a picture that is damaged heavily; one that is hardly damaged takes a fraction of that, and which it is
-    only the run can tell. bytes: at the peak, beside Python and PyTorch."""
+    """Seconds by what the picture turns out to be; ``undamaged`` and ``light`` are None where there is no search and all
+    pictures take as long as heavily damaged ones. bytes: at the peak, beside Python and PyTorch."""
 
-    seconds: float
+    undamaged: float | None
+    light: float | None
+    heavy: float
     bytes: int
 
 
+@dataclass(frozen=True)
+class Stages:
+    """Seconds of the search where nothing is found, of the search where something is, and of the fit with all about it."""
+
+    quick_search: float
+    search: float
+    fit: float
+
+
 class Estimator:
-    """The cost of pictures under these settings and choices; the first estimate takes some seconds of calibration."""
+    """The cost of pictures under these settings and choices; the first estimates take some seconds of calibration."""
 
     def __init__(self, settings: ImageSettings, choices: Choices):
         self._settings = settings
-        self._tile = choices.tile
+        self._tile = None if choices.tile == "none" else choices.tile
         self._jobs = choices.jobs
         self._asked = choices.threads
         self._device = machine.choose_device(settings.device)
 
     def __call__(self, shape: tuple[int, ...]) -> Estimate:
-        """Of a picture (C, H, W)."""
-        tile = (
-            usual_tile(shape, self._settings) if self._tile == "auto" else None if self._tile == "none" else int(self._tile)
-        )
+        """Of a picture (C, H, W). Raises :class:`DoprestoreError` for what this machine has no memory for."""
+        fitting = Fitting(shape, self._settings, self._tile, jobs=self._jobs)
+        race, needed = self._race(shape, fitting)
+        if not suits(shape, self._settings):
+            return Estimate(None, None, race, needed)
+        pixels = shape[1] * shape[2]
+        side = fitting.piece or max(shape[1:])
+        worked_on = (shape[0], min(side, shape[1]), min(side, shape[2]))
+        searched = light_bytes(worked_on)
+        if fitting.piece is not None:
+            answer = ANSWER_VALUE * math.prod(shape)
+            needed, searched = needed + answer, searched + answer
+        stages = _stages(self._settings, shape[0], pixels, self._threads(pixels))
+        light = stages.search + stages.fit
+        return Estimate(stages.quick_search, light, stages.search + race, max(needed, searched))
+
+    def _race(self, shape: tuple[int, ...], fitting: Fitting) -> tuple[float, int]:
+        """Seconds and bytes where the race is all there is."""
+        tile, pieces = fitting.tile, 1
+        if fitting.piece is not None:
+            pieces = fitting.tiles
+            shape = (shape[0], min(shape[1], fitting.piece), min(shape[2], fitting.piece))
         threads = self._threads(shape[1] * shape[2])
         if tile is None or max(shape[1:]) <= tile:
             seconds = self._settings.steps * _seconds_a_step(self._settings, shape[1] * shape[2], threads)
-            return Estimate(seconds, bytes_needed(shape, self._settings, self._device))
+            return pieces * seconds, bytes_needed(shape, self._settings, self._device)
         grid = Grid(shape[1], shape[2], tile)
         tiles, size = len(grid.corners()), grid.size
         free = machine.free_memory(self._device)
         workers = tiles_at_a_time(shape, tile, self._settings, 2**62 if free is None else free)
         workers = max(1, min(workers, tiles, threads))
         rounds = -(-tiles // workers)
-        each = _seconds_a_step(self._settings, size[0] * size[1], max(1, threads // workers), workers)
+        each = _seconds_a_step(self._settings, size[0] * size[1], max(1, threads // workers))
         needed = workers * bytes_needed((shape[0], *size), self._settings, self._device) + BYTES_KEPT * shape[1] * shape[2]
-        return Estimate(rounds * self._settings.steps * each, needed)
+        return pieces * rounds * self._settings.steps * each, needed
 
     def _threads(self, pixels: int) -> int:
         if self._asked is not None or self._jobs > 1:
@@ -70,8 +112,8 @@ class Estimator:
         return machine.fitting_threads(pixels) if self._device.type == "cpu" else machine.threads()
 
 
-def _seconds_a_step(settings: ImageSettings, pixels: int, threads: int, at_once: int = 1) -> float:
-    """Of a picture of so many pixels, where ``at_once`` of them are worked on, each by ``threads`` threads."""
+def _seconds_a_step(settings: ImageSettings, pixels: int, threads: int) -> float:
+    """Of the race on a picture of so many pixels."""
     small, large = (_timed(settings, side, threads) for side in (SMALL, LARGE))
     slope = max(0.0, large - small) / (LARGE**2 - SMALL**2)
     return max(small / 4, small + slope * (pixels - SMALL**2))
@@ -79,7 +121,7 @@ def _seconds_a_step(settings: ImageSettings, pixels: int, threads: int, at_once:
 
 @cache
 def _timed(settings: ImageSettings, side: int, threads: int) -> float:
-    """The seconds of a step, measured on noise."""
+    """The seconds of a step of the race, measured on noise."""
     picture = torch.rand(3, side, side, generator=torch.Generator().manual_seed(0))
     seen: list[Progress] = []
 
@@ -94,3 +136,49 @@ def _timed(settings: ImageSettings, side: int, threads: int) -> float:
     if last.step == first.step:
         return last.seconds / last.step
     return (last.seconds - first.seconds) / (last.step - first.step)
+
+
+def _stages(settings: ImageSettings, channels: int, pixels: int, threads: int) -> Stages:
+    """Of a picture of so many pixels, by a line through the two nearest that were timed."""
+    if pixels <= SIDES[0] ** 2:
+        least = astuple(_timed_stages(settings, channels, SIDES[0], threads))
+        return Stages(*(max(0.25, pixels / SIDES[0] ** 2) * seconds for seconds in least))
+    below, above = (SIDES[0], SIDES[1]) if pixels <= SIDES[1] ** 2 else (SIDES[1], SIDES[2])
+    small, large = (astuple(_timed_stages(settings, channels, side, threads)) for side in (below, above))
+    along = (pixels - below**2) / (above**2 - below**2)
+    return Stages(*(one + along * max(0.0, other - one) for one, other in zip(small, large, strict=True)))
+
+
+@cache
+def _timed_stages(settings: ImageSettings, channels: int, side: int, threads: int) -> Stages:
+    """Measured on a picture that is undamaged, and on the same with random values on :data:`STRUCK`."""
+    whole = _waves(channels, side)
+    generator = torch.Generator().manual_seed(0)
+    struck = torch.rand(whole.shape, generator=generator) < STRUCK
+    damaged = torch.where(struck, torch.rand(whole.shape, generator=generator), whole)
+    steps = min(STEPS, settings.steps)
+    few = replace(settings, steps=min(FEW, steps))
+    with machine.working_threads(threads):
+        recover_light(_waves(channels, 32), replace(settings, steps=1))  # libraries loaded
+        quick = _seconds(recover_light(whole, few))
+        seen: list[Progress] = []
+        total = _seconds(recover_light(damaged, few, callback=seen.append))
+    search = max((one.seconds for one in seen if one.stage == "search"), default=total)
+    fit = [one.seconds for one in seen if one.stage == "fit"]
+    if len(fit) < 3:
+        return Stages(quick, search, (total - search) * steps / few.steps)
+    # The first step of the fit is preceded by its preparation, the last followed by its use.
+    each = (fit[-2] - fit[0]) / (len(fit) - 2)
+    return Stages(quick, search, total - search + (steps - few.steps) * each)
+
+
+def _seconds(result) -> float:
+    return 0.0 if result is None else result.seconds
+
+
+def _waves(channels: int, side: int) -> Tensor:
+    """(channels, side, side): smooth, with a little noise, and in colour."""
+    at = torch.linspace(0, side / 30, side)
+    waves = torch.stack([0.5 + 0.3 * torch.sin(at[:, None] + at + shift) for shift in range(channels)])
+    noise = torch.randn(waves.shape, generator=torch.Generator().manual_seed(1))
+    return (waves + 0.01 * noise).clamp(0, 1)
