@@ -2,7 +2,7 @@
 
 Two independent guards. The first is a plain transcription of the published step, held against ours for many steps, each
 from where ours stands. The second is what version 0.1.0 gave, kept in paper_preset.txt; `python
-tests/test_paper_preset.py > tests/paper_preset.txt` writes it anew, which only a deliberate correction may do.
+tests/test_paper_preset.py > tests/paper_preset.txt` writes it again, which only a deliberate correction may do.
 
 No hash, and few steps: floating-point sums differ between processors, and SGD at rate 1 through batch norms is chaotic at
 the start. After five steps in a row, 1e-7 has become 1e-2 (one processor, other instruction sets:

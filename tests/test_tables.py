@@ -145,7 +145,7 @@ def test_options_say_what_is_not_recognised():
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t"])
-def test_another_delimiter_writes_every_row_anew(delimiter):
+def test_another_delimiter_writes_every_row_again(delimiter):
     table = _read(MIXED)
     written = _rewritten(table, where=_nothing(table), delimiter=delimiter).decode()
     rows = [row for row in csv.reader(io.StringIO(written), delimiter=delimiter) if row and row[0] != "# end"]

@@ -29,7 +29,7 @@ class OutlierPair:
 
     @classmethod
     def normal(cls, like: Tensor, scale: float, generator: torch.Generator, *, equal: bool = False) -> OutlierPair:
-        """g ~ N(0, scale²) and h likewise (``equal``: h = g, as in section 4.1).
+        """g and h ~ N(0, scale²), each by itself (``equal``: h = g, as in section 4.1).
 
         Drawn on the CPU, so that a seed gives the same numbers on every device.
         """

@@ -8,7 +8,7 @@
     PYTHONPATH=checkout/of/0.1.0/src python tests/benchmarks/light.py --as 0.1.0 --damage dust-1 lettering -o light.jsonl
 
 The problems are those of light_problems.py. Every result is appended to the -o file as soon as it is there; the last line
-above adds those of version 0.1.0, to be compared with. A rerun skips what the file has, but for the methods named after
+above adds those of version 0.1.0, to be compared with. A rerun skips what the file has, except for the methods named after
 --fresh ("ours", "fill"): an interrupted run goes on where it was. Then follow a line a case, the means of each
 damage, and the targets, each with what was reached and the cells that are worst. --function takes ``module:function``,
 found on PYTHONPATH: (damaged) -> (answer, found, share), share the estimated share of damaged values.
@@ -17,7 +17,7 @@ An answer is scored as the 8-bit file that it would become, with one thread.
     damaged, ours, best, fill   PSNR in dB against the reference of light_problems.py; identical pictures count as 99.
         best: of doing nothing, the 3x3 and the 5x5 median, the adaptive median, the median of 3x3 where it differs by
         more than 20/255 or 40/255, and L.A.Cosmic (where astroscrappy is installed and the picture is grey): an oracle.
-        fill: of least curvature, told the true mask; likewise an oracle.
+        fill: of least curvature, told the true mask: also an oracle.
     changed   share of the whole values that the answer changed by more than 2/255
     altered   share of all values that are not what they were in the damaged picture
     recall, prec   of the values found, against those that the damage changed
@@ -140,7 +140,7 @@ def measure(case: dict, method: str, run: Callable[[Problem, str], Answer]) -> d
     seconds = time.process_time() - start
     restored = quantised(answer.restored)
     moved = (restored - this.damaged).abs()
-    # What is hardly off may be overlooked: left out of the PSNR of the gross errors.
+    # What is off by little may be overlooked: left out of the PSNR of the gross errors.
     slight = this.bad & ((this.damaged - this.reference).abs() <= GROSS)
     found = moved > 0.5 / 255 if answer.found is None else answer.found
     precision, recall = precision_recall(found, this.bad)

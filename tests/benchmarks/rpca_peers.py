@@ -9,7 +9,7 @@
 
 Low rank: products of N(0, 1) factors; outliers: U[-10, 10] added to a share p of the entries. The time is that of the
 call, in this process, with as many threads as OMP_NUM_THREADS and the BLAS variables allow: processor seconds with one
-thread, which other programs on the machine hardly disturb, else those of the clock. AccAltProj is told the
+thread, which other programs on the machine disturb little, else those of the clock. AccAltProj is told the
 true rank; everyone else is told nothing. Peers that are not installed are named and left out, and those that need
 over --patience seconds on one matrix are left out of the larger ones.
 """

@@ -63,8 +63,8 @@ def known_mask(
 ) -> Tensor:
     """Our network fitted to the undamaged values alone, and used only for the damaged ones (oracle).
 
-    The damaged values are those where ``picture`` and ``clean`` differ. A method that has to find them can
-    hardly do better with this network. It starts from the colours of the undamaged pixels, as a restoration does from
+    The damaged values are those where ``picture`` and ``clean`` differ. A method that has to find them is not
+    expected to do better with this network. It starts from the colours of the undamaged pixels, as a restoration does from
     those that its searches have found. Runs all ``settings.steps``; otherwise as :func:`dip`.
     """
     trusted = picture == clean

@@ -38,7 +38,7 @@ def adaptive_median(picture: Tensor, largest: int = 19) -> Tensor:
 
     Hwang and Haddad, "Adaptive median filters: new algorithms and results", 1995, doi:10.1109/83.370679:
     the window grows from 3x3 until its median is neither its minimum nor its maximum; a value strictly
-    between these two is then kept, any other becomes the median. At the size ``largest`` the median is
+    between these two then stays, any other becomes the median. At the size ``largest`` the median is
     taken as it is. Edges are repeated outwards.
     """
     result = picture.clone()
@@ -52,8 +52,8 @@ def adaptive_median(picture: Tensor, largest: int = 19) -> Tensor:
             low, middle, high = ordered[:, 0], ordered[:, size * size // 2], ordered[:, -1]
             value = picture[place]
             decided = (low < middle) & (middle < high)
-            kept = decided & (low < value) & (value < high)
-            result[place] = torch.where(kept, value, middle)
+            stays = decided & (low < value) & (value < high)
+            result[place] = torch.where(stays, value, middle)
             undecided[place] = ~decided
     return result
 

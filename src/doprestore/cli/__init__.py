@@ -17,7 +17,7 @@ COMMANDS = {
     "image": ("doprestore.cli.image", "Restore a damaged picture."),
     "corrupt": ("doprestore.cli.corrupt", "Damage a picture on purpose, to make test material."),
     "compare": ("doprestore.cli.compare", "Set the restoration beside other methods on one picture."),
-    "reproduce": ("doprestore.cli.reproduce", "Run the paper's figures anew and say whether they agree."),
+    "reproduce": ("doprestore.cli.reproduce", "Run the paper's figures and say whether they agree."),
     "rpca": ("doprestore.cli.rpca", "Split a matrix with many wrong entries into low-rank + sparse."),
     "sense": ("doprestore.cli.sense", "Recover a low-rank matrix from linear measurements, some of them wrong."),
 }

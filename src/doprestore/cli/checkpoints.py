@@ -1,4 +1,4 @@
-"""When a run is saved and how it goes on: the command line's side of checkpoints. Imports torch."""
+"""When a session is saved and how it goes on: the command line's side of checkpoints. Imports torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def open_checkpoint(path: Path, identity: Mapping[str, Any], resume: bool, neede
     """The state to go on from, or None to start, before any work.
 
     ``identity`` is the kind, data and settings of :func:`save_checkpoint`; ``needed`` are keys of the state. Raises
-    :class:`InputError` for a checkpoint that is there unasked for, or is not of this run.
+    :class:`InputError` for a checkpoint that is there unasked for, or is not of this session.
     """
     check_output(path)
     if not os.path.exists(path):
@@ -27,14 +27,14 @@ def open_checkpoint(path: Path, identity: Mapping[str, Any], resume: bool, neede
         raise InputError(f"--checkpoint {path}: exists; add --resume to go on from it, or delete it")
     state = load_checkpoint(path, **identity)
     if not isinstance(state, dict) or not state.keys() >= set(needed):
-        raise InputError(f"--checkpoint {path}: is incomplete; delete it to start anew")
+        raise InputError(f"--checkpoint {path}: is incomplete; delete it to start again")
     return state
 
 
 class Checkpoint:
-    """Saves a run every ``every`` seconds and when it is interrupted.
+    """Saves a session every ``every`` seconds and when it is interrupted.
 
-    ``identity`` as for :func:`open_checkpoint`. ``state`` is what an earlier run saved, or None. ``rows``, the log so
+    ``identity`` as for :func:`open_checkpoint`. ``state`` is what an earlier session saved, or None. ``rows``, the log so
     far, travels along.
     """
 

@@ -102,7 +102,7 @@ def _shown(value: object) -> str:
     "--json",
     type=click.Path(path_type=Path, allow_dash=True),
     metavar="FILE",
-    help="Write all facts of the run as JSON; - is standard output.",
+    help="Write all facts as JSON; - is standard output.",
 )
 @click.option(
     "--page",
@@ -133,7 +133,7 @@ def _shown(value: object) -> str:
     "--checkpoint",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Save the run here now and then, and when interrupted; deleted once OUTPUT is written.",
+    help="Save the state of the work here now and then, and when interrupted; deleted once OUTPUT is written.",
 )
 @click.option("--checkpoint-every", type=Duration(), default="60s", show_default=True, help="Seconds, or like 90s, 10m, 1h.")
 @click.option("--resume", is_flag=True, help="Go on from --checkpoint; without one yet, start.")

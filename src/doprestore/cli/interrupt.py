@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run in order: the work stops at the next step and what there is gets written."""
+"""Ctrl-C and SIGTERM end a session in order: the work stops at the next step and what there is gets written."""
 
 from __future__ import annotations
 

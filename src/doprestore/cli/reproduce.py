@@ -13,10 +13,10 @@ _FIGURES_HELP = "\n".join(f"  {name:<9} {entry.text}" for name, entry in FIGURES
 
 @click.command(
     "reproduce",
-    help=f"""Run FIGURE of the paper anew and say whether the numbers agree with it.
+    help=f"""Run FIGURE of the paper again and say whether the numbers agree with it.
 
 Writes the numbers (.csv) and the plot (.png) of each figure into FOLDER and prints one line a figure. What is in
-FOLDER already is not computed again, so an interrupted run goes on where it was. Exit code: 0 when every figure
+FOLDER already is not computed again, so an interrupted session goes on where it was. Exit code: 0 when every figure
 agrees with the paper, 1 when one does not.
 
 \b

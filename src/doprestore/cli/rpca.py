@@ -33,7 +33,7 @@ EQUATION = {"exact": "(3)", "noise": "(3)", "convex": "(8)", "descent": "(6)"}
     "--repaired",
     type=click.Path(path_type=Path, allow_dash=True),
     metavar="FILE",
-    help="Write the data again, the same but for its wrong and missing entries, which become low-rank. Tables keep "
+    help="Write the data again, the same except for its wrong and missing entries, which become low-rank. Tables keep "
     "all their text. - is standard output.",
 )
 @click.option(
@@ -63,7 +63,7 @@ EQUATION = {"exact": "(3)", "noise": "(3)", "convex": "(8)", "descent": "(6)"}
     "--checkpoint",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Save the run here now and then, and when interrupted; deleted once the outputs are written.",
+    help="Save the state of the work here now and then, and when interrupted; deleted once the outputs are written.",
 )
 @click.option("--checkpoint-every", type=Duration(), default="60s", show_default=True, help="Seconds, or like 90s, 10m, 1h.")
 @click.option("--resume", is_flag=True, help="Go on from --checkpoint; without one yet, start.")
@@ -131,14 +131,14 @@ def _check_targets(source: Path, targets: dict[str, Path], checkpoint: Path | No
         check_kind("--repaired", targets["--repaired"], source)
         if as_json and str(targets["--repaired"]) == "-":
             raise UsageError("--json and --repaired - both go to standard output; name a file for one of them")
-    # The outputs of an interrupted run, if any, are those of this one.
+    # The outputs of an interrupted session, if any, are those of this one.
     unfinished = resume and checkpoint is not None and os.path.exists(checkpoint)
-    kept = {} if checkpoint is None else {"--checkpoint": checkpoint}
+    beside = {} if checkpoint is None else {"--checkpoint": checkpoint}
     labelled = {"OUTPUT" if flag in ("low_rank", "sparse") else flag: path for flag, path in targets.items()}
     if len(labelled) < len(targets):  # both parts beside the data
         check_targets({"OUTPUT": targets["low_rank"]}, {"DATA": source}, force=force or unfinished)
-    check_targets(labelled, {"DATA": source, **kept}, force=force or unfinished)
-    for path in (*targets.values(), *kept.values()):
+    check_targets(labelled, {"DATA": source, **beside}, force=force or unfinished)
+    for path in (*targets.values(), *beside.values()):
         if str(path) != "-":
             check_output(path)
 

@@ -44,7 +44,7 @@ class Meter:
     """How far ``label`` has come, ``total`` of ``unit`` being all of it; a context in which :meth:`show` is called.
 
     quiet: shows nothing. verbose: more lines in a log. nested: within another one, whose bar lies above. resumed: the first
-    :meth:`show` tells what an earlier run has done.
+    :meth:`show` tells what an earlier session has done.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Meter:
         self._lines = not quiet and not sys.stderr.isatty()
         self._every = OFTEN if verbose else MINUTE
         self._begun = self._told = time.monotonic()
-        self._first = None if resumed else 0  # how much of it took no time: what an earlier run has done
+        self._first = None if resumed else 0  # how much of it took no time: what an earlier session has done
         self._told_share = 0.0
         if not quiet and sys.stderr.isatty():
             self._bar = tqdm(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def repair(data: Any, **settings: Any) -> tuple[Any, RpcaResult]:
-    """A table without its gross errors: the same, but for wrong and missing entries, which become low-rank.
+    """A table without its gross errors: the same except for wrong and missing entries, which become low-rank.
 
     data: a pandas frame, whose columns of text, dates and truth values and whose index are carried through, or a matrix
     (rows, columns). settings: as for :func:`doprestore.rpca`. Returns the repaired table, of the type of ``data``, and the

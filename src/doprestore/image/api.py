@@ -57,7 +57,7 @@ def restore_image(
     mask: bool, True where a value is known to be bad, (H, W) or of the shape of ``picture``; the rest may be bad too.
         So is what is NaN in ``picture``.
     clean: the undamaged picture in the same layout, for the PSNR in the reports alone.
-    callback: receives a :class:`Progress` now and then. should_stop: asked after each step; True ends the run.
+    callback: receives a :class:`Progress` now and then. should_stop: asked after each step; True ends the recovery.
     settings: any field of :class:`ImageSettings`, e.g. ``steps=300, device="cuda"``.
 
     The same seed on the same CPU with the same number of threads gives the same result. Raises :class:`InputError` for a

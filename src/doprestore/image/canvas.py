@@ -41,7 +41,7 @@ def _network_side(side: int) -> int:
 
 
 def _reflected(side: int, padded: int) -> Tensor:
-    """Indices 0..side-1 bouncing to and fro, the original in the middle."""
+    """Indices 0..side-1 bouncing back and forth, the original in the middle."""
     period = max(1, 2 * (side - 1))
     position = (torch.arange(padded) - (padded - side) // 2) % period
     return torch.minimum(position, (period - position) % period) if side > 1 else torch.zeros(padded, dtype=torch.long)

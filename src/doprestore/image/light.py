@@ -163,7 +163,7 @@ class Light:
                 self.fit.load_state_dict(state["fit"])
             self.finished = self._ends_with_the_search()
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise InputError("the saved state does not fit this picture and these settings; start anew") from error
+            raise InputError("the saved state does not fit this picture and these settings; start again") from error
 
 
 def suits(shape: tuple[int, ...], settings: ImageSettings) -> bool:

@@ -1,4 +1,4 @@
-"""How much memory a run needs: measured by tests/benchmarks/memory.py, kept as a formula with a margin.
+"""How much memory a recovery needs: measured by tests/benchmarks/memory.py, as a formula with a margin.
 
 The search of the fast preset holds several arrays of the size of the picture. In its race, and with the paper's preset,
 activations of the U-Net dominate: they grow with the pixels, and with the width on top of the 32 input channels.

@@ -40,9 +40,9 @@ def muon_and_adam(network: nn.Module, tau: float, device: torch.device) -> list[
 
 
 @torch.no_grad()
-def forget(kept: list[torch.optim.Optimizer]) -> None:
+def forget(optimizers: list[torch.optim.Optimizer]) -> None:
     """Set their states back to the start, in place: a CUDA graph knows the tensors by address."""
-    for optimizer in kept:
+    for optimizer in optimizers:
         for state in optimizer.state.values():
             for value in state.values():
                 value.zero_()

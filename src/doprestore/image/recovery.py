@@ -63,7 +63,7 @@ def recover_image(
     clean: the undamaged picture, for the PSNR in the reports alone; it never influences the result.
     callback: called with a :class:`Progress` every ``report_every`` steps (default: about 200 reports) and at the end.
     should_stop: asked after every step; True ends the recovery with what there is.
-    save: called after every step with a function that returns the state of the run; a later call with ``resume``
+    save: called after every step with a function that returns the state of the recovery; a later call with ``resume``
         that state goes on from there.
     Raises :class:`InputError`, :class:`UsageError`, and :class:`NumericalError` when the loss is not finite.
     """

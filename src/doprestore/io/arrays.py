@@ -26,7 +26,7 @@ from doprestore.machine import free_memory
 TEXT = {".csv": ",", ".tsv": "\t", ".txt": "\t"}  # and the delimiter that each promises
 EXTENSIONS = (".npy", ".npz", *TEXT, ".parquet")
 STARTS = {b"\x93NUMPY": ".npy", b"PK\3\4": ".npz", b"PAR1": ".parquet"}  # of what comes without a name; else text
-MEMORY_FACTOR = 6  # the peak of a run, in units of the matrix as it is computed with
+MEMORY_FACTOR = 6  # the peak of the work, in units of the matrix as it is computed with
 
 
 @dataclass(frozen=True)

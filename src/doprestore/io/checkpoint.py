@@ -1,4 +1,4 @@
-"""A run on disk, to go on with after an interruption: versioned, written whole or not at all, read without pickle."""
+"""A session on disk, to go on with after an interruption: versioned, written whole or not at all, read without pickle."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def save_checkpoint(path: Path, state: State, *, kind: str, data: str, settings:
 
 
 def load_checkpoint(path: Path, *, kind: str, data: str, settings: Mapping[str, object]) -> State:
-    """Return the state saved at ``path``, or raise :class:`InputError` with the reason why it is not for this run."""
+    """Return the state saved at ``path``, or raise :class:`InputError` with the reason why it is not for this session."""
     try:
         with open(path, "rb") as file:
             if file.read(4) != b"PK\3\4":  # torch's old format, never ours, reads as many bytes as a file may claim
@@ -66,10 +66,10 @@ def load_checkpoint(path: Path, *, kind: str, data: str, settings: Mapping[str, 
     except MemoryError:
         raise
     except Exception as error:  # torch raises anything at all on damaged files
-        raise InputError(f"--checkpoint {path}: is damaged or not a checkpoint; delete it to start anew") from error
+        raise InputError(f"--checkpoint {path}: is damaged or not a checkpoint; delete it to start again") from error
     if found["format"] != FORMAT or found["version"] != __version__:
         raise InputError(f"--checkpoint {path}: is of doprestore {found['version']}, this is {__version__}; "
-                         "finish the run with that one, or delete the file to start anew")  # fmt: skip
+                         "finish the session with that one, or delete the file to start again")  # fmt: skip
     if found["kind"] != kind:
         raise InputError(f"--checkpoint {path}: belongs to doprestore {found['kind']}; name another file")
     if found["data"] != data:
@@ -83,7 +83,7 @@ def load_checkpoint(path: Path, *, kind: str, data: str, settings: Mapping[str, 
 
 
 def remove_checkpoint(path: Path) -> None:
-    """Delete the checkpoint of a finished run and what a kill may have left of its writing."""
+    """Delete the checkpoint of a finished session and what a kill may have left of its writing."""
     path.unlink(missing_ok=True)
     _part(path).unlink(missing_ok=True)
 

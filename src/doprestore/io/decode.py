@@ -246,7 +246,7 @@ def _quiet() -> Iterator[None]:
     """Keep libtiff and libpng, which cannot be told otherwise, from writing their own lines on stderr."""
     with _QUIET:
         try:
-            kept = os.dup(2)
+            stderr = os.dup(2)
         except OSError:  # there is no stderr
             yield
             return
@@ -255,8 +255,8 @@ def _quiet() -> Iterator[None]:
             os.dup2(nowhere, 2)
             yield
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(stderr, 2)
+            os.close(stderr)
             os.close(nowhere)
 
 

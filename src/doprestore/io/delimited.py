@@ -1,7 +1,7 @@
 """Tables as text (.csv, .tsv): numbers with names, dates and other text beside them, and the same text with cells replaced.
 
 The csv module of the standard library finds the fields, so a table reads the same whatever else is installed. What is
-written back keeps every byte of the table but for the cells that are replaced.
+written back keeps every byte of the table except for the cells that are replaced.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class TextTable:
     ) -> None:
         """Write the same text with ``values`` in its data cells, or only in those of ``where``; NaN becomes an empty field.
 
-        With another ``delimiter`` every row is written anew.
+        With another ``delimiter`` every row is written again.
         """
         own = self.dialect.delimiter
         again = delimiter not in (None, own)

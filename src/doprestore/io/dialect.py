@@ -28,8 +28,8 @@ BOMS = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16
 class TableOptions:
     """What the user says about a table; None: it is recognised.
 
-    index_col: name of the column that names the rows, or its number from 0, or "none". as_is: columns (likewise) that are
-    carried through. missing: words that mark a missing entry, beside :data:`MISSING`.
+    index_col: name of the column that names the rows, or its number from 0, or "none". as_is: columns, named the same way,
+    that are carried through. missing: words that mark a missing entry, beside :data:`MISSING`.
     """
 
     delimiter: str | None = None

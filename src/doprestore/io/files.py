@@ -95,7 +95,7 @@ def back_up(path: Path, backup: Path) -> None:
     try:
         os.link(target, backup)
     except FileExistsError as error:
-        if not same_file(target, backup):  # else an earlier run was killed right after making it
+        if not same_file(target, backup):  # else an earlier session was killed right after making it
             raise DestinationError(f"{backup}: exists already; choose another suffix") from error
     except OSError:
         with replacing(backup) as temporary:

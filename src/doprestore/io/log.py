@@ -1,4 +1,4 @@
-"""The log of a run: one row per reported step, readable while the run goes on."""
+"""The log of a session: one row per reported step, readable while the session goes on."""
 
 from __future__ import annotations
 

@@ -35,15 +35,15 @@ SAFE_RANGE = 1e12  # of float32 arithmetic: an outlier this many times the typic
 class RpcaResult:
     """y = low_rank + sparse + a rest, as NumPy arrays of the shape and float type of the data.
 
-    low_rank is complete, but for ``empty_rows`` and ``empty_columns`` (their numbers), which are NaN: too little is known
+    low_rank is complete except for ``empty_rows`` and ``empty_columns`` (their numbers), which are NaN: too little is known
     of them, or they are wrong throughout. sparse is 0 there and at missing entries. outlier_share: the outliers among the
     known entries; expected_mistakes: how many of them are expected to be no more than noise. level: the noise level
-    (standard deviation), in a shape that goes with y (None: there is no noise, or the run did not come to it).
+    (standard deviation), in a shape that goes with y (None: there is no noise, or the solver did not come to it).
     codes: values that were taken for fill codes or saturation, and not fitted to.
     residual: ‖rest‖_F / ‖y‖_F over the known entries. solution: "exact", "noise" or "convex" (see
     :class:`doprestore.matrix.solver.FastSolver`), "descent" (paper preset), "trivial" (a zero matrix), "unfinished".
     clear: whether low-rank part and outliers are clearly split; "convex" is an answer where they are not.
-    converged is False when the run was stopped, by ``steps`` or from outside, before its stopping rule held.
+    converged is False when the solver was stopped, by ``steps`` or from outside, before its stopping rule held.
     """
 
     low_rank: np.ndarray
@@ -85,7 +85,7 @@ def rpca(
     :class:`doprestore.matrix.settings.MatrixSettings`.
     callback: called with a :class:`doprestore.Progress` after every step of the fast preset, about 200
     times by the paper's. should_stop: asked after every step;
-    True ends the run with the split as it stands.
+    True ends the work with the split as it stands.
     save_state: called about every ``save_every`` seconds with a dict of tensors and numbers; given as ``resume`` to
     a later call with the same data and settings, that one goes on from there.
 
@@ -176,7 +176,7 @@ def matrix_device(name: str) -> torch.device:
 
 
 def checked_array(data: ArrayLike | Tensor) -> np.ndarray:
-    """``data`` as a real, finite (but for NaN), non-empty 2-d NumPy array. Raises :class:`InputError` if it is none."""
+    """``data`` as a real, finite (except for NaN), non-empty 2-d NumPy array. Raises :class:`InputError` if it is none."""
     try:
         array = data.detach().cpu().numpy() if isinstance(data, Tensor) else np.asarray(data)
     except (ValueError, TypeError) as error:

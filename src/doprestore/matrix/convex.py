@@ -159,13 +159,13 @@ class ConvexRPCA:
             block = rows.double()
             gram.addmm_(block.T, block)
         values, vectors = torch.linalg.eigh(gram)
-        keep = values > threshold**2
-        self.rank = int(keep.sum())
-        sigma, v = values[keep].sqrt(), vectors[:, keep]
+        above = values > threshold**2
+        self.rank = int(above.sum())
+        sigma, v = values[above].sqrt(), vectors[:, above]
         shrunk = (v * (1 - threshold / sigma)).to(x.dtype)
         return x @ shrunk, v.to(x.dtype)
 
     def _assemble(self, u: Tensor, sigma: Tensor, v: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
-        keep = sigma > threshold
-        self.rank = int(keep.sum())
-        return u[:, keep] * (sigma[keep] - threshold), v[:, keep]
+        above = sigma > threshold
+        self.rank = int(above.sum())
+        return u[:, above] * (sigma[above] - threshold), v[:, above]

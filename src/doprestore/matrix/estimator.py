@@ -1,4 +1,4 @@
-""":func:`doprestore.rpca` with the manners of a scikit-learn estimator; scikit-learn itself is not needed."""
+""":func:`doprestore.rpca` as a scikit-learn estimator; scikit-learn itself is not needed."""
 
 from __future__ import annotations
 

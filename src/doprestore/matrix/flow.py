@@ -4,7 +4,7 @@ Along eq. (6) a direction of X = U Vᵀ moves at the rate of its own size, and s
 2(g² + h²) = 2√(s² + 4γ⁴) (the hypentropy form, see :mod:`doprestore.outliers`). Large parts are therefore stiff
 and small ones slow. Here both rates are divided by (size + damping),
 
-    U ← U − τ r V (VᵀV + δI)⁻¹     V likewise     s ← s − 2τ r w / (w + δ/α),  w = √(s² + β²),
+    U ← U − τ r V (VᵀV + δI)⁻¹     V the same way     s ← s − 2τ r w / (w + δ/α),  w = √(s² + β²),
 
 so that steps of τ = 1/2 are stable at any size, while parts far below the damping still grow exponentially, as in
 eq. (6), at rates whose ratio is α. Damping turns the implicit ‖X‖_* + ‖s‖_1/α into that plus a quadratic (an

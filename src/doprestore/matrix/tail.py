@@ -1,7 +1,7 @@
 """How heavy the tails of a noise are, and from where on a deviation is an outlier rather than a piece of them.
 
 Pure functions of |deviations| in units of the noise level. The law is Student's t, which is Gaussian for infinitely
-many degrees of freedom; it is fitted to the deviations up to 3 levels, which outliers hardly reach, by their likelihood
+many degrees of freedom; it is fitted to the deviations up to 3 levels, where there are few outliers, by their likelihood
 given that they are no larger (a truncated likelihood). The threshold is that of Benjamini and Hochberg (1995).
 """
 

@@ -1,1 +1,1 @@
-"""What a run has to show: pictures, curves, facts, and the pages and plots made of them."""
+"""What there is to show: pictures, curves, facts, and the pages and plots made of them."""

@@ -1,4 +1,4 @@
-"""Pictures for people: the outlier map, the side-by-side panel, and what a report of a run shows."""
+"""Pictures for people: the outlier map, the side-by-side panel, and what a report shows."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class RunReport:
-    """What a report shows of one run, whatever its format.
+    """What a report shows of one restoration.
 
     pictures: by name, (C, H, W) in [0, 1]. facts: by name, told as they are. histogram: counts of the
     outliers found, evenly spaced over [-1, 1]; empty: it is not shown. plots: what the curves are, as a heading.

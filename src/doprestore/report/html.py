@@ -1,4 +1,4 @@
-"""A report of a run as one HTML file that needs no other: pictures inline, plots as SVG."""
+"""A report as one HTML file that needs no other: pictures inline, plots as SVG."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def prepare(names: list[str], folder: Path) -> None:
 def run(name: str, plan: Plan, folder: Path, note: Callable[[CellProgress], None] = lambda progress: None) -> list[Row]:
     """The rows of figure ``name``; every cell is on disk, in ``folder``/``name``.csv, as soon as it is computed.
 
-    Cells that are there already are not computed again: those of an earlier run, or of a figure that shares them.
+    Cells that are there already are not computed again: those of an earlier session, or of a figure that shares them.
     Rows of other settings or of another version stay in the table but do not count.
     Raises :class:`InputError` for a table that is not one of ours, and :class:`OutputError`.
     """
@@ -59,8 +59,8 @@ def run(name: str, plan: Plan, folder: Path, note: Callable[[CellProgress], None
     cells = figure.cells(plan)
     result: list[Row] = []
     for number, cell in enumerate(cells):
-        kept = folder / PICTURES / runs.picture_name(cell) if runs.picture_name else None
-        complete = kept is None or kept.exists()
+        picture = folder / PICTURES / runs.picture_name(cell) if runs.picture_name else None
+        complete = picture is None or picture.exists()
         rows = next((found for one in tables if complete and (found := one.rows(cell))), None)
         if rows is None:
             start = time.perf_counter()
@@ -68,9 +68,9 @@ def run(name: str, plan: Plan, folder: Path, note: Callable[[CellProgress], None
             seconds = time.perf_counter() - start
             rows = [{**cell, **{key: float(value) for key, value in numbers.items()}, "seconds": seconds}
                     for numbers in outcome.rows]  # fmt: skip
-            if kept is not None and outcome.picture is not None:
-                make_folder(kept.parent)
-                write_picture(kept, outcome.picture.numpy())
+            if picture is not None and outcome.picture is not None:
+                make_folder(picture.parent)
+                write_picture(picture, outcome.picture.numpy())
         table.put(cell, rows)
         result += rows
         note(CellProgress(number + 1, len(cells), 0, 0))

@@ -108,14 +108,14 @@ def finish(run: LongRun, path: Path, cell: Mapping[str, object], note: Note) -> 
 
     cell: the settings that the state belongs to. Raises :class:`InputError` for a state of others.
     """
-    kept, curve = path.with_name(f"{path.name}.pt"), path.with_name(f"{path.name}.csv")
+    checkpoint, curve = path.with_name(f"{path.name}.pt"), path.with_name(f"{path.name}.csv")
     data = fingerprint(run.damaged.cpu().numpy(), run.clean.cpu().numpy())
 
     def write(state: dict[str, Any]) -> None:
-        save_checkpoint(kept, state, kind="reproduce", data=data, settings=dict(cell))
+        save_checkpoint(checkpoint, state, kind="reproduce", data=data, settings=dict(cell))
         write_csv(curve, COLUMNS, [[f"{value:.6g}" for value in point] for point in run.points])
 
-    resume = load_checkpoint(kept, kind="reproduce", data=data, settings=dict(cell)) if kept.exists() else None
+    resume = load_checkpoint(checkpoint, kind="reproduce", data=data, settings=dict(cell)) if checkpoint.exists() else None
     save = Saver(write, SAVE_EVERY)
     drive(
         run,

@@ -7,9 +7,12 @@ from torch import Tensor
 from doprestore.image.recovery import ImageResult
 from doprestore.image.settings import PRESETS
 
-DOUBTFUL = 5  # exit code under --strict: the outputs are written, but somebody should look at them
-MOST = 0.6  # of the values; where so many are judged damaged, what the rest says of them may be wrong, too
-MISTAKEN = 0.2  # of the values replaced; more than one in five expected to have been whole are too many
+# The exit code under --strict: the outputs are written, but somebody should look at them.
+DOUBTFUL = 5
+# The share of values from which on, if so many are judged damaged, what the rest says of them may be wrong, too.
+MOST = 0.6
+# The share of the replaced values that may be expected to have been whole without a word.
+MISTAKEN = 0.2
 _LOOK = "compare the result with the input before use"
 
 
@@ -25,8 +28,9 @@ def warnings(result: ImageResult, mask: Tensor | None) -> list[str]:
     share = judged.float().mean().item()
     if share > MOST:
         told.append(f"{share:.0%} of its values are judged damaged; {_LOOK}")
+    # An interrupted search may know of damage that nothing was done about.
     mistaken = sum(damage.mistaken or 0.0 for damage in result.damage)
-    if mistaken > MISTAKEN * share:
+    if share and mistaken > MISTAKEN * share:
         told.append(f"{mistaken / share:.0%} of what was replaced may have been whole; {_LOOK}")
     return told
 

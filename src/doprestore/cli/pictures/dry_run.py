@@ -1,4 +1,4 @@
-"""--dry-run: read every picture as the run would, and say what it would take. Writes nothing. Imports torch."""
+"""--dry-run: read every picture as the restoration would, and say what it would take. Writes nothing. Imports torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A finished run in facts, for --json and --report. Imports torch."""
+"""A finished restoration in facts, for --json and --report. Imports torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from doprestore.report.html import report_html
 
 
 def describe(job: Job, picture: Picture, result: ImageResult, tiles: int, clean: Tensor | None, mask: Tensor | None) -> dict:
-    """Everything that is known about a run, as JSON takes it."""
+    """Everything that is known about a restoration, as JSON takes it."""
     channels, height, width = picture.samples.shape
     device = torch.device(result.device)
     damaged = torch.from_numpy(picture.pixels)

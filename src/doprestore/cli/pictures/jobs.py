@@ -71,11 +71,11 @@ class Job:
     error: DoprestoreError | None = None
 
     def is_begun(self) -> bool:
-        """Whether a checkpoint says that what there is comes from a run that is not finished."""
+        """Whether a checkpoint says that what there is comes from a session that is not finished."""
         return self.files.checkpoint is not None and os.path.exists(self.files.checkpoint)
 
     def is_done(self) -> bool:
-        """Whether the output is there, and not just what an interrupted run has left."""
+        """Whether the output is there, and not just what an interrupted session has left."""
         if self.backup is not None:  # made a moment before the output, of which it is then another name
             return os.path.exists(self.backup) and not same_file(self.backup, self.output)
         return os.path.exists(self.output) and not self.is_begun()
@@ -160,7 +160,7 @@ def _plan(
         for source, name in found
         for own, page in _pages(source, name, choices.page)
     ]
-    if choices.name is not None:  # what an earlier run has written beside its pictures is not a picture to restore
+    if choices.name is not None:  # what an earlier session has written beside its pictures is not a picture to restore
         written = {os.path.realpath(job.output) for job in planned if not same_file(job.source, job.output)}
         others += [job.source for job in planned if os.path.realpath(job.source) in written]
         planned = [job for job in planned if os.path.realpath(job.source) not in written]
@@ -235,7 +235,7 @@ def _expand(sources: list[str], destination: Path | None, recursive: bool) -> tu
             found.append((source, Path(source.name)))
             continue
         for folder, inner, names in os.walk(source):
-            # What an earlier run has written below the source is not a source; hidden folders are caches.
+            # What an earlier session has written below the source is not a source; hidden folders are caches.
             inner[:] = sorted(name for name in inner if name[0] != "." and not _is_at(Path(folder, name), destination))
             for name in sorted(names):
                 path = Path(folder, name)
@@ -286,5 +286,5 @@ def _check(job: Job, choices: Choices) -> None:
         return
     targets.pop("--checkpoint", None)  # which has --resume
     if choices.resume:
-        targets.pop("--log", None)  # of a run that was killed before its first checkpoint
+        targets.pop("--log", None)  # of a session that was killed before its first checkpoint
     refuse_existing(targets if job.backup is not None else new | targets)

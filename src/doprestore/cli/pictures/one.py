@@ -46,8 +46,8 @@ def restore_file(
 ) -> Done | None:
     """Restore one picture, write its files and say what was done.
 
-    Everything that can be refused is refused before the work starts. An interrupted run writes the restoration as
-    it stands. ``nested``, for one of many or one in place: the bar lies below another, and an interrupted run writes
+    Everything that can be refused is refused before the work starts. An interrupted session writes the restoration as
+    it stands. ``nested``, for one of many or one in place: the bar lies below another, and an interrupted session writes
     nothing and returns None, because --skip-existing would take the output for finished.
     """
     output, files = job.output, job.files
