@@ -76,6 +76,45 @@ class Job(Protocol):
     def load_state_dict(self, state: Any) -> None: ...
 
 
+class Stepper(Protocol):
+    """What counts its own steps and can be saved, such as a recovery."""
+
+    step_number: int
+    loss: Tensor
+
+    def step(self) -> None: ...
+    def state_dict(self) -> State: ...
+    def load_state_dict(self, state: Any) -> None: ...
+
+
+class StepsOf:
+    """So many ``steps`` of a :class:`Stepper`: all of a job except its ``remedy`` and ``report()``."""
+
+    def __init__(self, stepper: Stepper, steps: int):
+        self._stepper, self.steps = stepper, steps
+
+    @property
+    def step_number(self) -> int:
+        return self._stepper.step_number
+
+    @property
+    def done(self) -> bool:
+        return self.step_number >= self.steps
+
+    @property
+    def loss(self) -> Tensor:
+        return self._stepper.loss
+
+    def step(self) -> None:
+        self._stepper.step()
+
+    def state_dict(self) -> State:
+        return self._stepper.state_dict()
+
+    def load_state_dict(self, state: Any) -> None:
+        self._stepper.load_state_dict(state)
+
+
 class Ended(NamedTuple):
     """How a drive ended: whether ``should_stop`` ended it before the job was done, and after how many seconds."""
 

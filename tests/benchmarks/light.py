@@ -43,6 +43,7 @@ from light_damage import DAMAGE
 from light_pictures import SOURCES, STAR_GAIN, STAR_READ_NOISE, quantised, sources
 from light_problems import SIDES, Problem, problem
 from light_table import FILL, cells, key, print_table, print_targets
+from results import read_results
 from torch import Tensor
 
 from doprestore.baselines.filters import adaptive_median, median
@@ -160,18 +161,6 @@ def measure(case: dict, method: str, run: Callable[[Problem, str], Answer]) -> d
     }
 
 
-def read_results(path: Path) -> dict[str, dict]:
-    """The last result of each key; a line cut short by an interruption is left out."""
-    results = {}
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        results[key(row["case"], row["method"])] = row
-    return results
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sources", nargs="+", choices=tuple(SOURCES), default=tuple(SOURCES))
@@ -199,7 +188,7 @@ def main() -> None:
     cases = [{"source": name, "side": side, "damage": damage, "seed": args.seed}
              for side in args.sizes for damage in args.damage for name in names]  # fmt: skip
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    results = read_results(args.output)
+    results = read_results(args.output, lambda row: key(row["case"], row["method"]))
     for case in cases if not args.table else ():
         for method, run in methods(args).items():
             this = key(case, method)

@@ -26,6 +26,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from results import read_results
 
 from doprestore._version import __version__
 from doprestore.baselines import METHODS
@@ -96,18 +97,6 @@ def relevant(method: str, settings: dict) -> dict | None:
 
 def applies(method: str, case: dict) -> bool:
     return method != "interpolation" or case["kind"] in IMPULSES_AT_THE_ENDS
-
-
-def read_results(path: Path) -> dict[str, dict]:
-    """The last result of each key; a line cut short by an interruption is left out."""
-    results = {}
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        results[key(row["case"], row["method"], row["settings"])] = row
-    return results
 
 
 def measure(case: dict, method: str, settings) -> dict | None:
@@ -191,7 +180,7 @@ def main() -> None:
     settings = image_settings(args.preset, **{name: getattr(args, f"set_{name}") for name in SETTINGS})
 
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    results = read_results(args.output)
+    results = read_results(args.output, lambda row: key(row["case"], row["method"], row["settings"]))
     shown = []
     for case in cases(args):
         for method in args.methods:

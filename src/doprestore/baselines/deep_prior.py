@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from doprestore.drive import Progress, drive
+from doprestore.drive import Progress, StepsOf, drive
 from doprestore.image.kept import COUPLED, channel_coupling
 from doprestore.image.schedule import StoppedClock
 from doprestore.image.settings import ImageSettings, image_settings
@@ -99,31 +99,16 @@ def _run(
     return watched.chosen
 
 
-class _Watched:
-    """A fit as a job for :func:`doprestore.drive.drive`, which looks at the PSNR and keeps the answer."""
+class _Watched(StepsOf):
+    """A fit as a job for :func:`doprestore.drive.drive`, which looks at the PSNR and remembers the answer."""
 
     remedy = "use a smaller --tau or --precision float32"
 
     def __init__(self, fit: PriorFit, clean: Tensor, finish: Callable[[Tensor], Tensor], best: bool):
+        super().__init__(fit, fit.settings.steps)
         self.fit, self.clean, self.finish, self.best = fit, clean, finish, best
-        self.steps = fit.settings.steps
-        self.step = fit.step
-        self.state_dict = fit.state_dict
-        self.load_state_dict = fit.load_state_dict
         self.chosen = clean
         self.chosen_psnr = -math.inf
-
-    @property
-    def step_number(self) -> int:
-        return self.fit.step_number
-
-    @property
-    def done(self) -> bool:
-        return self.step_number == self.steps
-
-    @property
-    def loss(self) -> Tensor:
-        return self.fit.loss
 
     def report(self) -> dict[str, float]:
         result = self.finish(self.fit.network_output().to(self.clean.device)).clamp(0, 1)

@@ -10,7 +10,7 @@ import click
 
 from doprestore.cli import one_line
 from doprestore.cli.interrupt import Interrupt
-from doprestore.cli.options import Duration, Page, SampleValue, Shard, TileSize, check_checkpoint
+from doprestore.cli.options import Duration, NumberOr, SampleValue, Shard, check_checkpoint
 from doprestore.image.settings import OUTPUTS, PRECISIONS, PRESETS, image_settings
 
 
@@ -106,7 +106,7 @@ def _shown(value: object) -> str:
 )
 @click.option(
     "--page",
-    type=Page(),
+    type=NumberOr("all", what="the number of a page from 1"),
     help="Page of a multi-page TIFF or image of a FITS file, from 1; all: each to a file of its own in the folder OUTPUT.",
 )
 @click.option(
@@ -122,7 +122,7 @@ def _shown(value: object) -> str:
 @click.option("--subsampling", type=click.Choice(["4:4:4", "4:2:2", "4:2:0"]), help="Of .jpg. [default: 4:4:4]")
 @click.option(
     "--tile",
-    type=TileSize(),
+    type=NumberOr("auto", "none", what="a number of pixels"),
     metavar="auto|none|N",
     default="auto",
     show_default=True,

@@ -31,16 +31,18 @@ class Shard(click.ParamType):
         return int(match[1]), int(match[2])
 
 
-class Page(click.ParamType):
-    """The number of a page from 1, or "all"."""
+class NumberOr(click.ParamType):
+    """A whole number from 1, or one of some ``words``. what: what the number counts, for the message of refusal."""
 
-    name = "N|all"
+    def __init__(self, *words: str, what: str):
+        self.name = "|".join([*words, "N"])
+        self._words, self._what = words, what
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
-        if value == "all":
+        if value in self._words:
             return value
         if not re.fullmatch(r"[1-9]\d{0,5}", value):
-            self.fail(f"{value!r} is not the number of a page from 1, nor all", param, ctx)
+            self.fail(f"{value!r} is not {', '.join(self._words)} or {self._what}", param, ctx)
         return int(value)
 
 
@@ -54,19 +56,6 @@ class Duration(click.ParamType):
         if match is None:
             self.fail(f"{value!r} is not a time like 60s, 10m or 1h", param, ctx)
         return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
-
-
-class TileSize(click.ParamType):
-    """ "auto", "none", or the side of a tile in pixels."""
-
-    name = "auto|none|N"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str | int:
-        if value in ("auto", "none"):
-            return value
-        if not re.fullmatch(r"\d{1,6}", value):
-            self.fail(f"{value!r} is not auto, none or a number of pixels", param, ctx)
-        return int(value)
 
 
 class SampleValue(click.ParamType):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from doprestore.baselines.deep_prior import PriorFit
-from doprestore.drive import Saver, drive
+from doprestore.drive import Saver, StepsOf, drive
 from doprestore.image.settings import ImageSettings
 from doprestore.image.step import ImageRecovery
 from doprestore.io.checkpoint import fingerprint, load_checkpoint, save_checkpoint
@@ -30,7 +30,7 @@ SAVE_EVERY = 120.0
 COLUMNS = ("step", "loss", "psnr", "best", "composed", "share", "seconds")
 
 
-class LongRun:
+class LongRun(StepsOf):
     """DOP, or (``loss`` "l1" or "l2") the deep image prior alone, on a picture whose undamaged form is known: a job for
     :func:`doprestore.drive.drive`, each of whose reports adds a point to the curve.
 
@@ -40,25 +40,14 @@ class LongRun:
     remedy = "use --preset fast"
 
     def __init__(self, damaged: Tensor, clean: Tensor, settings: ImageSettings, loss: str | None = None):
-        self.steps, self.is_dop = settings.steps, loss is None
         self.fit = ImageRecovery(damaged, settings) if loss is None else PriorFit(damaged, settings, loss)
+        super().__init__(self.fit, settings.steps)
+        self.is_dop = loss is None
         self.damaged, self.clean = damaged.to(self.fit.device), clean.to(self.fit.device)
         self.points: list[list[float]] = []
         self.cpu_seconds = 0.0
         self._least = torch.full((), math.inf, device=self.fit.device)  # mean squared error, over all steps
         self._best = torch.zeros_like(self.clean)
-
-    @property
-    def step_number(self) -> int:
-        return self.fit.step_number
-
-    @property
-    def done(self) -> bool:
-        return self.step_number == self.steps
-
-    @property
-    def loss(self) -> Tensor:
-        return self.fit.loss
 
     def step(self) -> None:
         """One step, and a look at its picture. It does not wait for the device."""
