@@ -17,7 +17,7 @@ DOCUMENTS = sorted(
 )
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)[^)]*\)")
 COMMAND = re.compile(r"(?:^|[`$|&\s])doprestore (" + "|".join(COMMANDS) + r") ([^`]*)")
-BENCHMARK = re.compile(r"(?<![\w/])tests/(?:benchmarks/)?[a-z]\w*\.py")
+OURS = re.compile(r"(?<![\w/.])(?:src|tests)/[a-z_/]*\w+\.py")
 BLANK = re.compile(r"\.\.\.|[A-Z]+(?:/\d+)?")  # a word for the reader to fill in
 
 
@@ -44,7 +44,7 @@ def test_links_lead_to_files(document):
     text = document.read_text()
     missing = [link for link in LINK.findall(text) if not (document.parent / link).exists()]
     assert missing == []
-    assert [path for path in BENCHMARK.findall(text) if not (ROOT / path).is_file()] == []
+    assert [path for path in OURS.findall(text) if not (ROOT / path).is_file()] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=_name)
