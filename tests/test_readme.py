@@ -17,7 +17,7 @@ DOCUMENTS = sorted(
 )
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)[^)]*\)")
 COMMAND = re.compile(r"(?:^|[`$|&\s])doprestore (" + "|".join(COMMANDS) + r") ([^`]*)")
-OURS = re.compile(r"(?<![\w/.])(?:src|tests)/[a-z_/]*\w+\.py")
+OURS = re.compile(r"(?<![\w/.])(?:src|tests)/(?:[a-z_]+/)*[a-z_]\w*\.py")
 BLANK = re.compile(r"\.\.\.|[A-Z]+(?:/\d+)?")  # a word for the reader to fill in
 
 
@@ -55,6 +55,10 @@ def test_commands_are_understood(document, tmp_path, monkeypatch):
         # Parses all options and arguments, and runs nothing.
         context = command.make_context(name, words)
         assert context.params, (name, words)
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 200
 
 
 def test_every_command_is_in_the_readme():
