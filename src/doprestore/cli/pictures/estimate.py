@@ -1,9 +1,9 @@
 """What a restoration will take, before it starts: seconds from short ones on this machine, bytes from the formulas that
 the restoration itself goes by. Imports torch.
 
-The one place that knows how the cost of a picture follows from its size. How much of a picture is damaged only the restoration
-can tell, so there are three answers: undamaged, where it ends with the search; lightly damaged, where a fit follows; and
-heavily, where the race does.
+The one place that knows how the cost of a picture follows from its size. How much of a picture is damaged only its
+restoration can tell, so there are three answers: undamaged, where it ends with the search; lightly damaged, where a fit
+follows; and heavily, where the race does.
 """
 
 from __future__ import annotations
