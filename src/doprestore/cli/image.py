@@ -10,7 +10,7 @@ import click
 
 from doprestore.cli import one_line
 from doprestore.cli.interrupt import Interrupt
-from doprestore.cli.options import Duration, NumberOr, SampleValue, Shard, check_checkpoint
+from doprestore.cli.options import NumberOr, SampleValue, Shard, check_checkpoint, checkpoint_options, file_option
 from doprestore.image.settings import OUTPUTS, PRECISIONS, PRESETS, image_settings
 
 
@@ -62,51 +62,17 @@ def _shown(value: object) -> str:
     type=click.Choice(PRECISIONS),
     help=f"Of the convolutions; auto takes bfloat16 where it is fast. {_default('precision')}",
 )
-@click.option(
-    "--clean",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The undamaged picture, to log the PSNR; it never influences the result.",
-)
-@click.option(
-    "--mask",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Picture of the same size, white where values are known to be bad; the rest may be bad too.",
-)
-@click.option(
-    "--log",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write step, loss, PSNR, outlier share and seconds to FILE.csv or FILE.jsonl.",
-)
-@click.option(
-    "--outliers",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write the damage found (g*g - h*h) as a picture; mid-grey is none.",
-)
-@click.option(
-    "--panel",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write input | restored | damage (| clean) side by side.",
-)
-@click.option(
-    "--report",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write a report to FILE.html: pictures, curves, settings, versions.",
-)
-@click.option(
-    "--json",
-    type=click.Path(path_type=Path, allow_dash=True),
-    metavar="FILE",
-    help="Write all facts as JSON; - is standard output.",
-)
+@file_option("--clean", help="The undamaged picture, to log the PSNR; it never influences the result.")
+@file_option("--mask", help="Picture of the same size, white where values are known to be bad; the rest may be bad too.")
+@file_option("--log", help="Write step, loss, PSNR, outlier share and seconds to FILE.csv or FILE.jsonl.")
+@file_option("--outliers", help="Write the damage found (g*g - h*h) as a picture; mid-grey is none.")
+@file_option("--panel", help="Write input | restored | damage (| clean) side by side.")
+@file_option("--report", help="Write a report to FILE.html: pictures, curves, settings, versions.")
+@file_option("--json", dash=True, help="Write all facts as JSON; - is standard output.")
 @click.option(
     "--page",
     type=NumberOr("all", what="the number of a page from 1"),
+    metavar="N|all",
     help="Page of a multi-page TIFF or image of a FITS file, from 1; all: each to a file of its own in the folder OUTPUT.",
 )
 @click.option(
@@ -129,14 +95,7 @@ def _shown(value: object) -> str:
     help="Work in overlapping, blended tiles of N pixels; auto: of 192, or less where the free memory demands "
     "it; none: as a whole.",
 )
-@click.option(
-    "--checkpoint",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Save the state of the work here now and then, and when interrupted; deleted once OUTPUT is written.",
-)
-@click.option("--checkpoint-every", type=Duration(), default="60s", show_default=True, help="Seconds, or like 90s, 10m, 1h.")
-@click.option("--resume", is_flag=True, help="Go on from --checkpoint; without one yet, start.")
+@checkpoint_options
 @click.option(
     "--dry-run",
     "only_look",

@@ -4,9 +4,31 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def file_option(*names: str, help: str, metavar: str = "FILE", dash: bool = False) -> Callable[[Command], Command]:
+    """An option that names a file or folder; ``dash``: or "-", a standard stream."""
+    return click.option(*names, type=click.Path(path_type=Path, allow_dash=dash), metavar=metavar, help=help)
+
+
+def checkpoint_options(function: Command) -> Command:
+    """--checkpoint, --checkpoint-every and --resume; see :func:`check_checkpoint`."""
+    resume = click.option("--resume", is_flag=True, help="Go on from --checkpoint; without one yet, start.")
+    every = click.option(
+        "--checkpoint-every", type=Duration(), default="60s", show_default=True, help="Seconds, or like 90s, 10m, 1h."
+    )
+    checkpoint = file_option(
+        "--checkpoint",
+        help="Save the state of the work here now and then, and when interrupted; deleted once the result is written.",
+    )
+    return checkpoint(every(resume(function)))
 
 
 def check_checkpoint(context: click.Context, checkpoint: Path | None) -> None:

@@ -11,7 +11,7 @@ import click
 
 from doprestore.cli.interrupt import Interrupt
 from doprestore.cli.matrices import check_source, exit_code, facts, matrix_options, run_with_bar, state_of, table_options
-from doprestore.cli.options import Duration, check_checkpoint
+from doprestore.cli.options import check_checkpoint, checkpoint_options, file_option
 from doprestore.errors import InputError, UsageError
 from doprestore.matrix.settings import MatrixSettings, matrix_settings
 
@@ -29,44 +29,32 @@ EQUATION = {"exact": "(3)", "noise": "(3)", "convex": "(8)", "descent": "(6)"}
 
 @click.command("rpca", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("source", metavar="DATA", type=click.Path(path_type=Path, allow_dash=True))
-@click.option(
+@file_option(
     "--repaired",
-    type=click.Path(path_type=Path, allow_dash=True),
-    metavar="FILE",
+    dash=True,
     help="Write the data again, the same except for its wrong and missing entries, which become low-rank. Tables keep "
     "all their text. - is standard output.",
 )
-@click.option(
+@file_option(
     "--outliers",
-    type=click.Path(path_type=Path),
     metavar="FILE.csv",
     help="List the wrong entries: row, column, their names, old and new value, how many noise levels apart, and how sure.",
 )
-@click.option(
+@file_option(
     "--report",
     "page",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
     help="Write FILE.html or FILE.png: heat maps of both parts, singular values, the worst rows and columns.",
 )
-@click.option(
+@file_option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
     metavar="FILE.npz",
     help="Write one file with the arrays low_rank and sparse. [default, where no other output is named: "
     "DATA.low_rank.npy and DATA.sparse.npy beside DATA; tables stay tables]",
 )
 @click.option("--key", help="Which array of an .npz file.")
 @table_options
-@click.option(
-    "--checkpoint",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Save the state of the work here now and then, and when interrupted; deleted once the outputs are written.",
-)
-@click.option("--checkpoint-every", type=Duration(), default="60s", show_default=True, help="Seconds, or like 90s, 10m, 1h.")
-@click.option("--resume", is_flag=True, help="Go on from --checkpoint; without one yet, start.")
+@checkpoint_options
 @matrix_options
 def command(source: Path, repaired: Path | None, outliers: Path | None, page: Path | None, output: Path | None,
             key: str | None, table: dict[str, Any], checkpoint: Path | None, checkpoint_every: float, resume: bool,
