@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from doprestore.matrix.api import RpcaResult, rpca
     from doprestore.matrix.estimator import RobustPCA
     from doprestore.matrix.sensing import SenseResult, sense
+    from doprestore.matrix.video import Background, background
     from doprestore.metrics import psnr
 
 _PUBLIC = {
     "rpca": "matrix.api",
     "RpcaResult": "matrix.api",
     "RobustPCA": "matrix.estimator",
+    "background": "matrix.video",
+    "Background": "matrix.video",
     "sense": "matrix.sensing",
     "SenseResult": "matrix.sensing",
     "DoprestoreError": "errors",
@@ -41,6 +44,7 @@ _PUBLIC = {
 }
 
 __all__ = [
+    "Background",
     "DoprestoreError",
     "ImageSettings",
     "Progress",
@@ -49,6 +53,7 @@ __all__ = [
     "RpcaResult",
     "SenseResult",
     "__version__",
+    "background",
     "image_settings",
     "psnr",
     "repair",

@@ -12,7 +12,9 @@ import click
 from doprestore.cli.interrupt import Interrupt
 from doprestore.cli.matrices import check_source, exit_code, facts, matrix_options, run_with_bar, state_of, table_options
 from doprestore.cli.options import check_checkpoint, checkpoint_options, file_option
+from doprestore.cli.video import Frames, refuse_options, split_clip
 from doprestore.errors import InputError, UsageError
+from doprestore.io.kinds import CLIPS
 from doprestore.matrix.settings import MatrixSettings, matrix_settings
 
 # What the answer is, for people; and, in --json, the equation of the paper that it solves.
@@ -53,13 +55,23 @@ EQUATION = {"exact": "(3)", "noise": "(3)", "convex": "(8)", "descent": "(6)"}
     "DATA.low_rank.npy and DATA.sparse.npy beside DATA; tables stay tables]",
 )
 @click.option("--key", help="Which array of an .npz file.")
+@file_option(
+    "--background",
+    help="Of a video: write what stands still, of the kind of DATA. [default, where no other output is named: "
+    "DATA.background beside DATA, and DATA.foreground]",
+)
+@file_option("--foreground", help="Of a video: write what moves, on black.")
+@click.option("--frames", type=Frames(), help="Of a video: only these, like 100:400, ::10 or 300 (the first 300).")
 @table_options
 @checkpoint_options
 @matrix_options
 def command(source: Path, repaired: Path | None, outliers: Path | None, page: Path | None, output: Path | None,
-            key: str | None, table: dict[str, Any], checkpoint: Path | None, checkpoint_every: float, resume: bool,
-            as_json: bool, force: bool, preset: str, symmetric: bool, **options: object) -> int:  # fmt: skip
+            key: str | None, background: Path | None, foreground: Path | None, frames: slice | None, table: dict[str, Any],
+            checkpoint: Path | None, checkpoint_every: float, resume: bool,
+            as_json: bool, force: bool, preset: str, symmetric: bool, **options: Any) -> int:  # fmt: skip
     """Split the matrix in DATA (.npy, .npz, .csv, .tsv, .txt, .parquet) into low-rank + sparse.
+
+    Or a video, a clip (.mp4, .mkv, .avi and others) or a folder of frames, into background and foreground.
 
     For tables with many wrong entries of any size: sensor tables, stacked video frames, spectra. Needs no rank, no
     share of outliers and no other tuning. NaN, NA or an empty field is a missing entry, and is filled in. Columns of
@@ -71,10 +83,23 @@ def command(source: Path, repaired: Path | None, outliers: Path | None, page: Pa
       doprestore rpca table.csv --repaired repaired.csv --outliers outliers.csv
       doprestore rpca - --repaired - < table.csv > repaired.csv
       doprestore rpca matrix.npy -o parts.npz --json
+      doprestore rpca clip.mp4
+      doprestore rpca frames/ --background still --foreground moving
 
     Exit code 3: not converged; 4: no clear split into low rank and outliers. The outputs are written all the same.
     """
     check_checkpoint(click.get_current_context(), checkpoint)
+    parts = {"--background": background, "--foreground": foreground}
+    if source.suffix.lower() in CLIPS or os.path.isdir(source):
+        refuse_options(
+            click.get_current_context(), {"background", "foreground", "frames", "seed", "device", "as_json", "force"}
+        )
+        wanted = {flag: path for flag, path in parts.items() if path is not None}
+        seed, device = options["seed"] or 0, options["device"] or "auto"
+        return split_clip(source, wanted, frames, seed, device, as_json=as_json, force=force)
+    for flag, given in (parts | {"--frames": frames}).items():
+        if given is not None:
+            raise UsageError(f"{flag}: is for videos, and {source} is none by its name; leave it out")
     settings = matrix_settings(preset, symmetric=symmetric or None, **options)
     check_source(source)
     named = {"--repaired": repaired, "--outliers": outliers, "--report": page, "-o": output}
