@@ -1,9 +1,11 @@
 """The command line as a whole: start-up, usage errors, exit codes."""
 
+import os
 import platform
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from doprestore import __version__
@@ -33,3 +35,19 @@ def test_no_command_shows_the_help(run_cli):
 def test_start_up_imports_no_torch():
     code = "import sys; from doprestore.cli import run; run(['--help']); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("chosen", "policy"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_sleep_while_they_wait_unless_told_otherwise(chosen, policy):
+    """It must be said before torch is imported."""
+    script = """
+import os, sys
+from doprestore import cli
+cli.run(["image"])
+assert "torch" not in sys.modules
+print(os.environ["OMP_WAIT_POLICY"])
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment |= {} if chosen is None else {"OMP_WAIT_POLICY": chosen}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == policy

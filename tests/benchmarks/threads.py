@@ -1,8 +1,11 @@
-"""What a step takes with 1, 2, ... threads, on this machine as it is and while other programs keep all of its cores busy.
+"""What the fast preset takes with 1, 2, ... threads, on this machine as it is and while other programs keep its cores busy.
 
-    python tests/benchmarks/threads.py --sides 64 128 192 --threads 1 2
+    python tests/benchmarks/threads.py --sides 64 128 256 512 1024 --threads 1 2
 
-Seconds a step of the fast preset on noise, in one piece; a figure of more than --patience seconds a step is given up.
+Seconds a round of the search, the third, on a smooth picture with random values on 2 %; most of the time of a large picture
+goes there. Threads that wait for each other either sleep (OMP_WAIT_POLICY=PASSIVE, as the command has it) or, as PyTorch has
+it otherwise, keep their cores busy. Last the number of threads that the command would take. What else goes on counts: the
+load is printed. Each figure is of a process of its own, and given up after --patience seconds, with the start of Python.
 """
 
 from __future__ import annotations
@@ -10,33 +13,53 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import subprocess
+import sys
 import time
-from dataclasses import replace
 
 import torch
 
 from doprestore import machine
-from doprestore.drive import REPORTS, Progress
-from doprestore.image.api import recover
+from doprestore.drive import Progress
+from doprestore.image.recovery import recover_light
 from doprestore.image.settings import image_settings
 
-WARM_UP, TIMED = 3, 8  # steps
+ROUNDS = 3  # the first is of medians, the second warms up, the third counts
+POLICIES = {"sleep": "PASSIVE", "spin": None}
 
 
-def seconds_a_step(side: int, threads: int, patience: float) -> float:
-    settings = replace(image_settings(device="cpu"), steps=REPORTS)
-    picture = torch.rand(3, side, side, generator=torch.Generator().manual_seed(0))
+def picture(side: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    at = torch.linspace(0, side / 30, side)
+    waves = torch.stack([0.5 + 0.3 * torch.sin(at[:, None] + at + shift) for shift in range(3)])
+    struck = torch.rand(waves.shape, generator=generator) < 0.02
+    return torch.where(struck, torch.rand(waves.shape, generator=generator), waves)
+
+
+def seconds_a_round(side: int, threads: int) -> float:
     seen: list[Progress] = []
-    start = time.perf_counter()
-
-    def enough() -> bool:
-        late = len(seen) > WARM_UP and time.perf_counter() - start > patience * len(seen)
-        return len(seen) >= WARM_UP + TIMED or late
-
     with machine.working_threads(threads):
-        recover(picture, settings, tile=None, callback=seen.append, should_stop=enough)
-    first, last = seen[WARM_UP - 1], seen[-1]
-    return (last.seconds - first.seconds) / (last.step - first.step)
+        recover_light(
+            picture(side),
+            image_settings(device="cpu", steps=1),
+            callback=seen.append,
+            should_stop=lambda: len(seen) >= ROUNDS,
+            report_every=1,
+        )
+    return seen[ROUNDS - 1].seconds - seen[ROUNDS - 2].seconds
+
+
+def measured(side: int, threads: int, policy: str | None, patience: float) -> str:
+    """As text: the seconds, or that it took longer than anybody would wait."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MKL_"))}
+    if policy is not None:
+        environment["OMP_WAIT_POLICY"] = policy
+    command = [sys.executable, __file__, "--cell", str(side), str(threads)]
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=patience)
+    except subprocess.TimeoutExpired:
+        return f">{patience:.0f}"
+    return f"{float(done.stdout):.3f}"
 
 
 def burn() -> None:
@@ -46,22 +69,27 @@ def burn() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sides", type=int, nargs="+", default=[64, 128, 192, 512, 1024])
+    parser.add_argument("--sides", type=int, nargs="+", default=[64, 128, 256, 512, 1024])
     parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, 2, machine.threads()}))
-    parser.add_argument("--patience", type=float, default=10.0)
+    parser.add_argument("--patience", type=float, default=300.0)
+    parser.add_argument("--as-it-is", action="store_true", help="without keeping the cores busy on purpose")
+    parser.add_argument("--cell", type=int, nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    print(
-        f"{'machine':>10}{'side':>6}"
-        + "".join(f"{count:>5} thr." for count in options.threads)
-        + "   the command would take"
-    )
-    for load in ("as it is", "busy"):
+    if options.cell:
+        print(seconds_a_round(*options.cell))
+        return
+    cells = [(count, how) for count in options.threads for how in POLICIES if count > 1 or how == "sleep"]
+    names = "".join(f"{f'{count} {how}' if count > 1 else '1':>10}" for count, how in cells)
+    print(f"{'machine':>10}{'load':>6}{'side':>6}{names}   the command would take")
+    for load in ("as it is",) if options.as_it_is else ("as it is", "busy"):
         others = [multiprocessing.Process(target=burn, daemon=True) for _ in range(os.cpu_count() if load == "busy" else 0)]
         for other in others:
             other.start()
+        time.sleep(1)
         for side in options.sides:
-            told = "".join(f"{seconds_a_step(side, count, options.patience):>10.3f}" for count in options.threads)
-            print(f"{load:>10}{side:>6}{told}{machine.fitting_threads(side**2):>10}", flush=True)
+            told = "".join(f"{measured(side, count, POLICIES[how], options.patience):>10}" for count, how in cells)
+            average = os.getloadavg()[0]
+            print(f"{load:>10}{average:>6.1f}{side:>6}{told}{machine.fitting_threads(side**2):>10}", flush=True)
         for other in others:
             other.kill()
 
