@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from doprestore.image.fill import laplacian
 from doprestore.image.unet import Doubled
 
-WIDTHS = (16, 16, 16, 16)  # channels at full size and after each halving
+HALVINGS = 3
 SKIP = 12  # channels of the skip branches
-STRIDE = 2 ** (len(WIDTHS) - 1)  # sides must be multiples of this
+STRIDE = 2**HALVINGS  # sides must be multiples of this
 GAINS = (4.0, 16.0, 1.0)  # of the fill's contrast, its Laplacian and the mask: each has a spread near 1 then
 DARKEST = 0.02  # as far as logits are taken; so much from white, too
 
@@ -34,14 +34,15 @@ def edge_marks(height: int, width: int, device: torch.device) -> Tensor:
 
 
 class Corrector(nn.Module):
-    """See above. channels: C of the picture. axes: (C, C), the colour axes that corrections are learnt along."""
+    """See above. channels: C of the picture. axes: (C, C), the colour axes that corrections are learnt along.
+    width: channels at every scale."""
 
-    def __init__(self, channels: int, axes: Tensor):
+    def __init__(self, channels: int, axes: Tensor, width: int):
         super().__init__()
         self.axes: Tensor
         self.register_buffer("axes", axes)
-        self.body = _Scale(3 * channels + 4, WIDTHS)
-        self.head = nn.Conv2d(WIDTHS[0], channels, 1)
+        self.body = _Scale(3 * channels + 4, width, HALVINGS)
+        self.head = nn.Conv2d(width, channels, 1)
         nn.init.zeros_(self.head.weight)
         assert self.head.bias is not None
         nn.init.zeros_(self.head.bias)
@@ -55,16 +56,15 @@ class Corrector(nn.Module):
 
 
 class _Scale(nn.Module):
-    """One scale: halve, recurse, double, join the skip branch. (N, inputs, H, W) -> (N, widths[0], H, W)."""
+    """One scale: halve, recurse, double, join the skip branch. (N, inputs, H, W) -> (N, width, H, W)."""
 
-    def __init__(self, inputs: int, widths: tuple[int, ...]):
+    def __init__(self, inputs: int, width: int, halvings: int):
         super().__init__()
-        width, below = widths[:2]
         self.skip = _block(inputs, SKIP, 1)
-        self.down = nn.Sequential(_block(inputs, below, 3, 2), _block(below, below, 3))
-        self.inner = _Scale(below, widths[1:]) if len(widths) > 2 else nn.Identity()
-        self.norm = nn.BatchNorm2d(SKIP + below, track_running_stats=False)
-        self.up = nn.Sequential(_block(SKIP + below, width, 3), _block(width, width, 1))
+        self.down = nn.Sequential(_block(inputs, width, 3, 2), _block(width, width, 3))
+        self.inner = _Scale(width, width, halvings - 1) if halvings > 1 else nn.Identity()
+        self.norm = nn.BatchNorm2d(SKIP + width, track_running_stats=False)
+        self.up = nn.Sequential(_block(SKIP + width, width, 3), _block(width, width, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.up(self.norm(torch.cat([self.skip(x), Doubled.apply(self.inner(self.down(x)))], 1)))

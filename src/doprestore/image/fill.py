@@ -4,7 +4,8 @@ Of all pictures that agree with the trusted values, the one of least Σ w |Δ(Tx
 whitening of the differences between neighbouring colours: edges lie at the same place in all channels, so a value that
 is missing in one channel is told by the others. Solved by conjugate gradients with a diagonal preconditioner.
 
-Pictures are float (C, H, W); masks are of the same shape, 1 where a value is trusted and 0 where it is not.
+Where a value may be damaged it pulls the picture towards itself by the odds that it is not, so that a doubtful detail
+can still vouch for the ones around it. Pictures and trust are float (C, H, W).
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 GRADIENT = 0.1  # α, the weight of the gradient beside the Laplacian: it keeps gaps from overshooting
+CERTAIN = 1e4  # the odds from which on a value is taken as it is
+SETTLED = 1e-5  # of the squared residual of the start: conjugate gradients stop there
 STEEP = 0.3  # differences between neighbours count no further than this when colours are whitened
 PRIOR = 30.0  # pairs of neighbours that the whitening of the start counts as, where few pairs are known
 COARSE_TO_FINE = (16.0, 8.0, 4.0, 2.0, 1.0, 0.6)  # standard deviations in pixels of the blurs that fill gaps of any size
@@ -40,14 +43,16 @@ def laplacian(v: Tensor) -> Tensor:
     return p[:, :-2, 1:-1] + p[:, 2:, 1:-1] + p[:, 1:-1, :-2] + p[:, 1:-1, 2:] - 4 * v
 
 
-def fill(y: Tensor, trusted: Tensor, whitening: Tensor, *, start: Tensor, steps: int = 30, rounds: int = 1) -> Tensor:
-    """``y`` where trusted, the smoothest completion elsewhere.
+def fill(y: Tensor, trust: Tensor, whitening: Tensor, *, start: Tensor, steps: int = 30, rounds: int = 1) -> Tensor:
+    """(C, H, W): ``y`` where trust is :data:`CERTAIN`, the smoothest completion where it is 0, and between a compromise.
 
-    whitening: T, (C, C). start: the first guess at what is missing. steps: of conjugate gradients, in each of
-    ``rounds``; from the second on w = 1/√(local |Δ(Tx)|²), so that edges stay sharp.
+    trust: the odds that a value is whole, up to CERTAIN. whitening: T, (C, C). start: the first guess at what is missing.
+    steps: of conjugate gradients at most, in each of ``rounds``; from the second on w = 1/√(local |Δ(Tx)|²), so that
+    edges stay sharp.
     """
-    free, x, weight = 1 - trusted, torch.where(trusted > 0, y, start), None
+    x, weight = torch.where(trust > 0, y, start), None
     diagonal = (whitening * whitening).sum(0).view(-1, 1, 1) * (20 + 4 * GRADIENT)
+    data = trust * diagonal.mean()  # a value of even odds counts as much as what is around it
     for round_ in range(rounds):
         if round_:
             energy = laplacian(_colours(whitening, x)).square().sum(0, keepdim=True)
@@ -56,21 +61,25 @@ def fill(y: Tensor, trusted: Tensor, whitening: Tensor, *, start: Tensor, steps:
             weight = weight / weight.mean()
         operator = _Smoothness(whitening, weight)
         usual = diagonal if weight is None else diagonal * nn.functional.avg_pool2d(weight, 3, 1, 1)
-        x = _conjugate_gradients(operator, x, free, free / usual.clamp(min=1e-6), steps)
-    return x
+        x = _conjugate_gradients(operator, x, y, data, 1 / (data + usual).clamp(min=1e-6), steps)
+    return torch.where(trust >= CERTAIN, y, x)
 
 
-def _conjugate_gradients(operator: _Smoothness, x: Tensor, free: Tensor, inverse: Tensor, steps: int) -> Tensor:
-    residual = -operator(x) * free
+def _conjugate_gradients(operator: _Smoothness, x: Tensor, y: Tensor, data: Tensor, inverse: Tensor, steps: int) -> Tensor:
+    """Of (data + operator) x = data y, preconditioned by the diagonal matrix ``inverse``."""
+    residual = data * (y - x) - operator(x)
     z = residual * inverse
     direction, product = z, (residual * z).sum()
+    enough = SETTLED * product
     for _ in range(steps):
-        image = operator(direction) * free
+        image = data * direction + operator(direction)
         step = product / (direction * image).sum().clamp(min=1e-30)
         x = x + step * direction
         residual = residual - step * image
         z = residual * inverse
         new = (residual * z).sum()
+        if new <= enough:
+            break
         direction = z + (new / product.clamp(min=1e-30)) * direction
         product = new
     return x
@@ -119,7 +128,7 @@ def choose_whitening(y: Tensor, trusted: Tensor, generator: torch.Generator) -> 
     start = smoothed(y, seen, FINE)
     best, chosen = float("inf"), torch.eye(len(y), device=y.device)
     for whitening in _whitenings(y, trusted, guess):
-        error = (fill(y, seen, whitening, start=start, steps=30) - y)[hidden > 0].square()
+        error = (fill(y, CERTAIN * seen, whitening, start=start, steps=30) - y)[hidden > 0].square()
         told = float(error.sort().values[: max(1, int(0.98 * len(error)))].mean())
         if told < best:
             best, chosen = told, whitening

@@ -57,7 +57,7 @@ class Light:
             known = ~checked_mask(mask, picture).to(self.device)
         self.known = known.contiguous()
         self.clean = None if clean is None else clean.to(self.device, torch.float32)
-        self.screening = Screening(self.y, self.known, odds=1.0, seed=settings.seed)
+        self.screening = Screening(self.y, self.known, odds=1.0, seed=settings.seed, alpha=settings.alpha)
         self.fit: Fit | None = None
         self.answer = self.y
         self.finished = False
@@ -88,17 +88,6 @@ class Light:
         """(C, H, W) bool: what is replaced."""
         return self.screening.found
 
-    @property
-    def is_heavy(self) -> bool:
-        """Whether the search has ended, and this is no job for a fill."""
-        if not self.screening.done:
-            return False
-        found = self.found
-        if float(found[self.known].float().mean()) >= HEAVY:
-            return True
-        empty = found.all(0).float()[None, None]
-        return min(empty.shape[2:]) >= HOLE and bool((nn.functional.avg_pool2d(empty, HOLE, 1) >= 1).any())
-
     def step(self) -> None:
         """A round of the search, or a step of the fit."""
         if not self.screening.done:
@@ -112,11 +101,11 @@ class Light:
             self.compose()
 
     def _ends_with_the_search(self) -> bool:
-        return self.screening.done and (self.is_heavy or not bool(self.found.any()))
+        return self.screening.done and not bool(self.found.any())
 
     def compose(self) -> None:
         """The answer as far as there is one."""
-        if self.found.any() and self.screening.done and not self.is_heavy:
+        if self.found.any() and self.screening.done:
             self.fit = self.fit or self._new_fit()
             self.answer = torch.where(self.found, self.fit.apply(), self.y)
         self.finished = True

@@ -1,4 +1,7 @@
-"""The search for damage: rounds of unseen predictions and verdicts on them, until they no longer change.
+"""The search for damage: rounds of unseen predictions and verdicts on them, until these no longer change.
+
+First by fills (:mod:`doprestore.image.unseen`), which are quick; where these leave doubts, by φ(θ) on the fills
+(:mod:`doprestore.image.crossfit`).
 
 Three kinds compete. *Single values*: predicted from values of other folds, the other channels of their pixel among them.
 *Whole pixels* (in colour): predicted without any channel of their pixel. *Shared tones*: strokes, lettering and dead
@@ -13,20 +16,28 @@ import torch
 from torch import Tensor
 
 from doprestore.drive import State
-from doprestore.image.fill import choose_whitening
+from doprestore.image.crossfit import CrossFit
+from doprestore.image.fill import CERTAIN, choose_whitening
 from doprestore.image.kept import COUPLED, channel_coupling
 from doprestore.image.levels import FAR, shared_levels
+from doprestore.image.settings import LEAST_SIDE, ImageSettings
 from doprestore.image.unseen import first_guess, median_guess, pixel_folds, predict, value_folds
 from doprestore.image.verdict import judge
 
-ROUNDS = 5  # of predictions and verdicts; where nothing is damaged two are enough
+FILL_ROUNDS = 4  # of predictions by fills and verdicts at most; where nothing is damaged two are enough
+NET_ROUNDS = 8  # of predictions by φ(θ) and verdicts at most
+ROUNDS = FILL_ROUNDS + NET_ROUNDS
+STILL = 0.04  # the verdict stands still that changes so small a share of what is found
+DOUBT = 0.02  # of what is found: where fewer verdicts are expected to be wrong, the network is not asked
+TRUST = 0.65  # up to this probability of being damaged a value is shown to predictions of others
 LATE = 2  # from this round on predictions are good enough for errors nearby to tell of the scale
 TONE_ROUNDS = 4  # of looking for shared tones among what is left
 SAMPLE = 192  # pixels a side of the middle of the picture that colours are whitened by
 RUNAWAY = 1.5  # times the share of the second round, and SLIP: damage is found again, and does not grow by being found
 SLIP = 0.003  # of the values: so much more may be found in later rounds, where hardly any is
-HEAVY = 0.4  # from this share of damaged values on the search is not to be trusted
+HEAVY = 0.4  # from this share of damaged values on large errors say nothing of noise
 BLIND = 0.25  # as large as random tones' would be are the errors of noise (0.29 to 0.37); of light damage at most 0.21
+OWN_SEEDS = 2**32  # the search draws from the seed after that many
 ENOUGH = 100_000  # values that an error is measured on
 LOG_ODDS = 9.0  # no verdict is surer than that
 
@@ -35,19 +46,22 @@ class Screening:
     """The search in one picture, a round at a time: :meth:`step` until :attr:`done`.
 
     y: (C, H, W) in [0, 1]. known: bool of that shape, False where values are known to be bad. odds: how many times as
-    likely as not damage must be to be called so. seed: of folds and decoys.
+    likely as not damage must be to be called so. settings: of the network; and the seed of folds and decoys.
     """
 
     rounds = ROUNDS + TONE_ROUNDS
 
-    def __init__(self, y: Tensor, known: Tensor, *, odds: float, seed: int):
+    def __init__(self, y: Tensor, known: Tensor, *, odds: float, settings: ImageSettings):
         self.y = y
         self.known = known
         self.round = 0
-        self.generator = torch.Generator().manual_seed(seed)
+        # Not the seed itself: damage that was made with the same one, as in benchmarks, would share its random numbers.
+        self.generator = torch.Generator().manual_seed(settings.seed + OWN_SEEDS)
         self._folds = value_folds(y.shape, self.generator).to(y.device)
         self._pixel_folds = pixel_folds(y.shape, self.generator).to(y.device)
         self._bound = odds / (1 + odds)
+        self._settings = settings
+        self.network: CrossFit | None = None
         self.whitening = torch.eye(len(y), device=y.device)
         self.predicted = torch.zeros_like(y)
         self.probability = torch.where(known, 0.0, 1.0)  # that a value is damaged
@@ -71,44 +85,86 @@ class Screening:
     @torch.no_grad()
     def step(self) -> None:
         """One more round."""
-        if self.round < ROUNDS:
-            self._judge()
-            self.print_like = self._runs_away()
-            if self.print_like or (self.round == ROUNDS - 1 and self._is_blind()):
-                self.probability = torch.where(self.known, 0.0, 1.0)
-                self.shares = dict.fromkeys(self.shares, 0.0)
-            quiet = self.round + 1 >= LATE and sum(self.shares.values()) == 0
-            self.round = ROUNDS if quiet or self.print_like else self.round + 1
-        else:
+        if self.round >= ROUNDS:
             self.done = not self._look_for_tones()
             self.round += 1
             self.done |= self.round >= self.rounds
-
-    def _judge(self) -> None:
-        """Predict all values unseen, and judge them as single values and as pixels."""
-        late, colour = self.round >= LATE, len(self.y) > 1
-        if self.round == 0:
-            visible = torch.where(self.known, self.y, median_guess(self.y))
-            self.predicted, by_pixel = first_guess(visible), median_guess(visible)
-            before = None
+            return
+        before = self.found
+        self._judge(*(self._guesses() if self.round == 0 else self._predictions()))
+        self.print_like = self._runs_away()
+        fills = self.round < FILL_ROUNDS
+        still = self.round >= LATE and int((self.found ^ before).sum()) <= STILL * int((self.found & self.known).sum())
+        ended = still or self.round + 1 in (FILL_ROUNDS, ROUNDS)
+        if self.print_like or (fills and ended and self._is_blind()):
+            self.probability = torch.where(self.known, 0.0, 1.0)
+            self.shares = dict.fromkeys(self.shares, 0.0)
+        if self.round + 1 >= LATE and sum(self.shares.values()) == 0:
+            self.round = ROUNDS  # there is nothing to judge
+        elif not ended:
+            self.round += 1
         else:
-            trusted = ~self.found
+            self.round = FILL_ROUNDS if fills and self._has_doubts() else ROUNDS
+
+    def _has_doubts(self) -> bool:
+        """Whether enough values may have been judged wrongly for better predictions to be worth their while."""
+        if min(self.y.shape[1:]) < LEAST_SIDE:
+            return False
+        wrong = torch.minimum(self.probability, 1 - self.probability)[self.known].sum()
+        return bool(wrong > DOUBT * (self.found & self.known).sum())
+
+    def _guesses(self) -> tuple[Tensor, Tensor]:
+        """Predictions by value and by pixel before anything is known."""
+        visible = torch.where(self.known, self.y, median_guess(self.y))
+        return first_guess(visible), median_guess(visible)
+
+    def _predictions(self) -> tuple[Tensor | None, Tensor | None]:
+        """Predictions by value and by pixel; None where those say nothing new."""
+        trust = self.trust
+        if self.round < FILL_ROUNDS:
             if self.round in (1, LATE + 1):
-                self.whitening = choose_whitening(self._sample(self.y), self._sample(trusted.float()), self.generator)
-            self.predicted = predict(self.y, trusted, self._folds, self.whitening)
-            by_pixel = predict(self.y, trusted, self._pixel_folds, self.whitening) if colour else self.predicted
-            before = self.probability
-        verdict = judge(self.y, self.predicted, before, self.known, self.generator, late=late)
-        self.probability = verdict.probability
-        self.shares = {"single values": verdict.share, "whole pixels": 0.0}
-        if colour:
+                self.whitening = choose_whitening(self._sample(self.y), self._sample((trust > 0).float()), self.generator)
+            by_pixel = None
+            if len(self.y) > 1 and (self.by_pixel or self.round <= LATE):
+                by_pixel = predict(self.y, trust, self._pixel_folds, self.whitening)
+            return predict(self.y, trust, self._folds, self.whitening), by_pixel
+        if self.network is None:
+            self.network = self._new_network()
+        told = self.network.predict(trust, self.probability)
+        return (None, told) if self.by_pixel else (told, None)
+
+    def _new_network(self) -> CrossFit:
+        folds = self._pixel_folds if self.by_pixel else self._folds
+        return CrossFit(self.y, folds, self.whitening, self._settings)
+
+    @property
+    def trust(self) -> Tensor:
+        """(C, H, W): the odds that a value is whole, 0 where it is too doubtful to vouch for others."""
+        odds = ((1 - self.probability) / self.probability.clamp(min=1 / (1 + CERTAIN))).clamp(max=CERTAIN)
+        return odds * (self.known & (self.probability <= TRUST) & ~self.toned)
+
+    def _judge(self, by_value: Tensor | None, by_pixel: Tensor | None) -> None:
+        """The verdict on all values as single values and as pixels."""
+        late, before = self.round >= LATE, None if self.round == 0 else self.probability
+        share = 0.0
+        if by_value is not None:
+            self.predicted = by_value
+            verdict = judge(self.y, by_value, before, self.known, self.generator, late=late)
+            self.probability, share = verdict.probability, verdict.share
+        pixels = None
+        if by_pixel is not None and len(self.y) > 1:
             pixels = judge(self.y, by_pixel, self.probability, self.known, self.generator, late=late, coupled=False)
-            if pixels.share and channel_coupling((pixels.probability > self._bound) & self.known) > COUPLED:
-                # At least two of three channels must say so.
-                odds = pixels.probability.clamp(1e-6, 1 - 1e-6).logit().clamp(-LOG_ODDS, LOG_ODDS)
-                whole = odds.median(0, keepdim=True).values.sigmoid()
+            if not (pixels.share and channel_coupling((pixels.probability > self._bound) & self.known) > COUPLED):
+                pixels = None
+        if pixels is not None:
+            # At least two of three channels must say so.
+            odds = pixels.probability.clamp(1e-6, 1 - 1e-6).logit().clamp(-LOG_ODDS, LOG_ODDS)
+            whole = odds.median(0, keepdim=True).values.sigmoid().expand_as(self.y)
+            if by_value is None:
+                self.predicted, self.probability = by_pixel, torch.where(self.known, whole, 1.0)
+            else:
                 self.probability = 1 - (1 - self.probability) * (1 - whole)
-                self.shares["whole pixels"] = pixels.share
+        self.shares = {"single values": share, "whole pixels": 0.0 if pixels is None else pixels.share}
 
     def _runs_away(self) -> bool:
         """Whether the more is found, the more is found: print, charts and drawings, whose strokes nothing around tells
@@ -138,7 +194,7 @@ class Screening:
         main, all values at them are found, but for areas of the picture; until then only those that are far off.
         """
         trusted = self.known & (self.probability <= self._bound)
-        predicted = predict(self.y, trusted & ~self._suspects, self._pixel_folds, self.whitening)
+        predicted = predict(self.y, self.trust * ~self._suspects, self._pixel_folds, self.whitening)
         far = ((self.y - predicted).abs() >= FAR) & trusted
         # What is found already says nothing of the tones.
         levels = shared_levels(torch.where(trusted, self.y, predicted), predicted, far)
@@ -162,6 +218,7 @@ class Screening:
             "shares": self.shares,
             "share_before": self._share_before,
             "print_like": self.print_like,
+            "network": None if self.network is None else self.network.state_dict(),
             **{name: getattr(self, name) for name in _TENSORS},
         }
 
@@ -175,6 +232,9 @@ class Screening:
         self.generator.set_state(state["generator"])
         self.shares = dict(state["shares"])
         self._share_before, self.print_like = float(state["share_before"]), bool(state["print_like"])
+        if state["network"] is not None:
+            self.network = self._new_network()
+            self.network.load_state_dict(state["network"])
         self.round, self.done = int(state["round"]), bool(state["done"])
 
 

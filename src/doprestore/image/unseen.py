@@ -35,22 +35,27 @@ def pixel_folds(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     return torch.randint(0, FOLDS, (1, *shape[1:]), generator=generator, dtype=torch.uint8).expand(shape)
 
 
-def predict(y: Tensor, trusted: Tensor, folds: Tensor, whitening: Tensor) -> Tensor:
-    """(C, H, W) in [0, 1]: each value as the fill from the trusted values of the other folds has it.
+def predict(y: Tensor, trust: Tensor, folds: Tensor, whitening: Tensor) -> Tensor:
+    """(C, H, W) in [0, 1]: each value as the fill from the values of the other folds has it.
 
-    y: the picture. trusted: bool. folds: see :func:`value_folds`. whitening: see :mod:`doprestore.image.fill`.
+    y: the picture. trust: the odds that a value is whole, 0 where it counts for nothing. folds: see :func:`value_folds`.
+    whitening: see :mod:`doprestore.image.fill`.
     """
     predicted = torch.empty_like(y)
     for outer, inner, place in windows(*y.shape[1:]):
-        part, known, fold = y[outer], trusted[outer].to(y.dtype), folds[outer]
+        part, known, fold = y[outer], trust[outer], folds[outer]
         found = torch.zeros_like(part)
         for index in range(FOLDS):
             hidden = fold == index
-            seen = known * ~hidden
-            filled = fill(part, seen, whitening, start=smoothed(part, seen, FINE), steps=FILL_STEPS)
-            found = torch.where(hidden, filled, found)
+            found = torch.where(hidden, fill_without(part, known, hidden, whitening), found)
         predicted[place] = found[inner].clamp(0, 1)
     return predicted
+
+
+def fill_without(y: Tensor, trust: Tensor, hidden: Tensor, whitening: Tensor) -> Tensor:
+    """(C, H, W): the fill that sees nothing of the values ``hidden``."""
+    seen = trust * ~hidden
+    return fill(y, seen, whitening, start=smoothed(y, seen / (1 + seen), FINE), steps=FILL_STEPS)
 
 
 def first_guess(y: Tensor) -> Tensor:

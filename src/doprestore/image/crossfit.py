@@ -1,0 +1,77 @@
+"""The search by φ(θ): predictions of every value by a network that has not been shown it.
+
+The folds are those of :mod:`doprestore.image.unseen`. Each is left out of the fill in turn, and θ learns what the fill is
+off by there (:mod:`doprestore.image.learner`); what it then says of the fold is its prediction. However long it runs, θ
+cannot copy an outlier: there is no race between θ and s that would have to be stopped in time.
+
+θ is trained on a few crops of a large picture, and applied to all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from doprestore.drive import State
+from doprestore.image.corrector import edge_marks, shown
+from doprestore.image.learner import CROP, Learner, Lesson, choose_crops
+from doprestore.image.settings import ImageSettings
+from doprestore.image.unseen import FOLDS, fill_without, windows
+
+# A course of a round; θ goes on from where the round before has left it.
+STEPS = 40
+# Symmetries of the square that a prediction is the mean over: all turns without transposing, or two of a large picture.
+TURNS: tuple[Sequence[int], Sequence[int]] = ((0, 1, 2, 3), (0, 3))
+
+
+class CrossFit:
+    """The network of the search in one picture. y: (C, H, W). folds: uint8, like y."""
+
+    def __init__(self, y: Tensor, folds: Tensor, whitening: Tensor, settings: ImageSettings):
+        self.y, self.folds, self.whitening = y, folds, whitening
+        self.learner = Learner(len(y), whitening, settings)
+        self._marks = edge_marks(y.shape[1], y.shape[2], y.device)
+
+    def predict(self, trust: Tensor, probability: Tensor) -> Tensor:
+        """(C, H, W) in [0, 1], after another course. trust: the odds that a value is whole, 0 where it counts for nothing.
+        probability: that it is damaged."""
+        whole = 1 - probability
+        mean = ((self.y * whole).sum((1, 2)) / whole.sum((1, 2)).clamp(min=1))[:, None, None]
+        places = choose_crops(probability, self.learner.generator)
+        with torch.enable_grad():
+            self.learner.begin([self._lesson(place, fold, trust, whole, mean) for place, fold in self._exercises(places)], STEPS)
+            for _ in range(STEPS):
+                self.learner.step()
+        self.learner.begin((), 0)
+        turns = TURNS[max(self.y.shape[1:]) > CROP]
+        predicted = torch.empty_like(self.y)
+        for outer, inner, place in windows(*self.y.shape[1:]):
+            found = torch.zeros_like(self.y[outer])
+            for fold in range(FOLDS):
+                lesson = self._lesson(outer, fold, trust, whole, mean)
+                answer = self.learner.answer(lesson.z, lesson.filled, turns)
+                found = torch.where(self.folds[outer] == fold, answer, found)
+            predicted[place] = found[inner]
+        return predicted.clamp(0, 1)
+
+    def _exercises(self, places: list) -> list:
+        if len(places) == 1:
+            return [(places[0], fold) for fold in range(FOLDS)]
+        return [(place, (2 * index + fold) % FOLDS) for index, place in enumerate(places) for fold in range(2)]
+
+    @torch.no_grad()
+    def _lesson(self, place: tuple, fold: int, trust: Tensor, whole: Tensor, mean: Tensor) -> Lesson:
+        hidden = self.folds[place] == fold
+        filled = fill_without(self.y[place], trust[place], hidden, self.whitening).clamp(0, 1)
+        z = shown(filled, whole[place] * ~hidden, mean, self._marks[place])
+        return Lesson(self.y[place], whole[place] * hidden, 1 - whole[place], z, filled)
+
+    def state_dict(self) -> State:
+        """Between two rounds."""
+        return {"learner": self.learner.state_dict(), "whitening": self.whitening}
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on where :meth:`state_dict` was taken."""
+        self.learner.load_state_dict(state["learner"])
