@@ -20,6 +20,9 @@ from doprestore.image.unseen import windows
 FOLDS = 8
 # Of the trusted values at most so much is held out.
 HELD_OUT = 0.3
+# Where more than this share of the values is missing the fit takes twice the steps: there is more to learn.
+MUCH = 1 / 3
+# Steps of conjugate gradients of a fill at most, and rounds of them with new weights.
 FILL_STEPS, FILL_ROUNDS = 30, 3
 # Symmetries of the square that the answer is the mean over, where the picture is one crop; two of a larger one.
 TURNS = 8
@@ -39,7 +42,8 @@ class Fit:
         self._marks = edge_marks(y.shape[1], y.shape[2], y.device)
         self.learner = Learner(len(y), whitening, settings)
         if min(y.shape[1:]) >= LEAST_SIDE:
-            self.learner.begin(self._lessons(), settings.steps)
+            much = float((~trusted).float().mean()) > MUCH
+            self.learner.begin(self._lessons(), 2 * settings.steps if much else settings.steps)
 
     @property
     def step_number(self) -> int:

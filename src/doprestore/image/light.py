@@ -5,9 +5,7 @@
     fit       φ(θ) from what is trusted, s = g∘g − h∘h beside it (fit.py, corrector.py, fill.py)
     compose   the input where it is whole, φ(θ) where it is not
 
-Where nothing is found there is nothing to fit, and the answer is the input. Where most of a picture is damaged, or so
-much in one place that no fill bridges it, unseen predictions are no help: :attr:`Light.is_heavy`, and the race of
-:mod:`doprestore.image.step` takes over.
+Where nothing is found there is nothing to fit, and the answer is the input.
 """
 
 from __future__ import annotations
@@ -20,15 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from doprestore.errors import InputError
-from doprestore.image.fit import STEPS, Fit
+from doprestore.image.fit import Fit
 from doprestore.image.masks import checked_mask
-from doprestore.image.screening import HEAVY, Screening
-from doprestore.image.settings import ImageSettings
+from doprestore.image.screening import Screening
+from doprestore.image.settings import LEAST_SIDE, ImageSettings
 from doprestore.machine import choose_device
 from doprestore.metrics import psnr
-
-HOLE = 15  # pixels a side of a square without any trusted value that a fill does not bridge
-LEAST_SIDE = 16  # pixels; below there is too little around a value to tell of it
 
 
 @dataclass(frozen=True)
@@ -57,15 +52,15 @@ class Light:
             known = ~checked_mask(mask, picture).to(self.device)
         self.known = known.contiguous()
         self.clean = None if clean is None else clean.to(self.device, torch.float32)
-        self.screening = Screening(self.y, self.known, odds=1.0, seed=settings.seed, alpha=settings.alpha)
+        self.screening = Screening(self.y, self.known, odds=1.0, settings=settings)
         self.fit: Fit | None = None
         self.answer = self.y
         self.finished = False
-        self._fit_steps = max(1, min(STEPS, settings.steps))
+        self._fit_steps = settings.steps if min(picture.shape[1:]) >= LEAST_SIDE else 0
 
     @property
     def steps(self) -> int:
-        return self.screening.rounds + self._fit_steps
+        return self.screening.rounds + (self.fit.steps if self.fit else self._fit_steps)
 
     @property
     def step_number(self) -> int:
@@ -96,7 +91,8 @@ class Light:
             return
         if self.fit is None:
             self.fit = self._new_fit()
-        self.fit.step()
+        if self.fit.steps:
+            self.fit.step()
         if self.fit.step_number == self.fit.steps:
             self.compose()
 
@@ -129,15 +125,8 @@ class Light:
         return {"stage": stage, "outlier_share": float(self.found.float().mean()), "psnr": quality}
 
     def _new_fit(self) -> Fit:
-        return Fit(
-            self.y,
-            ~self.found,
-            self.screening.probability,
-            self.screening.whitening,
-            alpha=self.settings.alpha,
-            steps=self._fit_steps,
-            seed=self.settings.seed,
-        )
+        whitening = self.screening.choose_whitening()
+        return Fit(self.y, ~self.found, self.screening.probability, whitening, self.settings)
 
     def state_dict(self) -> dict[str, Any]:
         fit = None if self.fit is None else self.fit.state_dict()
@@ -154,7 +143,3 @@ class Light:
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise InputError("the saved state does not fit this picture and these settings; start again") from error
 
-
-def suits(shape: tuple[int, ...], settings: ImageSettings) -> bool:
-    """Whether the search is worth its while: not for the paper's preset, the bare network, or hardly any pixels."""
-    return not settings.is_paper and settings.output == "composed" and min(shape[1:]) >= LEAST_SIDE

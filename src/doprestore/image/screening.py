@@ -29,7 +29,9 @@ NET_ROUNDS = 8  # of predictions by φ(θ) and verdicts at most
 ROUNDS = FILL_ROUNDS + NET_ROUNDS
 STILL = 0.04  # the verdict stands still that changes so small a share of what is found
 DOUBT = 0.02  # of what is found: where fewer verdicts are expected to be wrong, the network is not asked
-TRUST = 0.65  # up to this probability of being damaged a value is shown to predictions of others
+# Up to the probability TRUST of being damaged a value is shown to predictions of others, less TRUST_BY_SHARE times the share
+# of damage: where little is damaged, doubtful values are mostly details, which vouch for one another.
+TRUST, TRUST_BY_SHARE = 0.75, 0.5
 LATE = 2  # from this round on predictions are good enough for errors nearby to tell of the scale
 TONE_ROUNDS = 4  # of looking for shared tones among what is left
 SAMPLE = 192  # pixels a side of the middle of the picture that colours are whitened by
@@ -123,12 +125,13 @@ class Screening:
         trust = self.trust
         if self.round < FILL_ROUNDS:
             if self.round in (1, LATE + 1):
-                self.whitening = choose_whitening(self._sample(self.y), self._sample((trust > 0).float()), self.generator)
+                self.whitening = self.choose_whitening()
             by_pixel = None
             if len(self.y) > 1 and (self.by_pixel or self.round <= LATE):
                 by_pixel = predict(self.y, trust, self._pixel_folds, self.whitening)
             return predict(self.y, trust, self._folds, self.whitening), by_pixel
         if self.network is None:
+            self.whitening = self.choose_whitening()
             self.network = self._new_network()
         told = self.network.predict(trust, self.probability)
         return (None, told) if self.by_pixel else (told, None)
@@ -141,7 +144,8 @@ class Screening:
     def trust(self) -> Tensor:
         """(C, H, W): the odds that a value is whole, 0 where it is too doubtful to vouch for others."""
         odds = ((1 - self.probability) / self.probability.clamp(min=1 / (1 + CERTAIN))).clamp(max=CERTAIN)
-        return odds * (self.known & (self.probability <= TRUST) & ~self.toned)
+        bound = TRUST - TRUST_BY_SHARE * min(1.0, sum(self.shares.values()))
+        return odds * (self.known & (self.probability <= bound) & ~self.toned)
 
     def _judge(self, by_value: Tensor | None, by_pixel: Tensor | None) -> None:
         """The verdict on all values as single values and as pixels."""
@@ -202,8 +206,15 @@ class Screening:
             return False
         self.print_like = False
         self._suspects = levels.suspects
-        self.toned = (levels.outright if levels.settled else levels.outright | (far & levels.suspects)) & trusted
+        toned = (levels.outright if levels.settled else levels.outright | (far & levels.suspects)) & trusted
+        # Ink is ink in all channels, in those, too, that are nearly as dark as it.
+        self.toned = toned | (levels.suspects & toned.any(0, keepdim=True) & trusted)
         return not levels.settled
+
+    def choose_whitening(self) -> Tensor:
+        """The whitening of the fills, by what is trusted now: see :func:`doprestore.image.fill.choose_whitening`."""
+        generator = torch.Generator().manual_seed(self._settings.seed + OWN_SEEDS)
+        return choose_whitening(self._sample(self.y), self._sample((self.trust > 0).float()), generator)
 
     def _sample(self, values: Tensor) -> Tensor:
         top, left = ((side - min(side, SAMPLE)) // 2 for side in values.shape[1:])
