@@ -13,7 +13,7 @@ of another sees.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from doprestore.drive import State
 from doprestore.image.crossfit import CrossFit
@@ -35,8 +35,9 @@ TRUST, TRUST_BY_SHARE = 0.75, 0.5
 LATE = 2  # from this round on predictions are good enough for errors nearby to tell of the scale
 TONE_ROUNDS = 4  # of looking for shared tones among what is left
 SAMPLE = 192  # pixels a side of the middle of the picture that colours are whitened by
-RUNAWAY = 1.5  # times the share of the second round, and SLIP: damage is found again, and does not grow by being found
-SLIP = 0.003  # of the values: so much more may be found in later rounds, where hardly any is
+# By so much of what is possible a value found is likelier than another to have one found beside it, and it is strokes that
+# are found: at most 0.08 for single values and pixels, from 0.1 for print, charts and lines.
+CLUSTERED = 0.1
 HEAVY = 0.4  # from this share of damaged values on large errors say nothing of noise
 BLIND = 0.25  # as large as random tones' would be are the errors of noise (0.29 to 0.37); of light damage at most 0.21
 OWN_SEEDS = 2**32  # the search draws from the seed after that many
@@ -71,7 +72,6 @@ class Screening:
         self._suspects = torch.zeros_like(known)  # at a tone that stands out
         self.shares = {"single values": 0.0, "whole pixels": 0.0}
         self.print_like = False  # nothing can be said of it, see _runs_away
-        self._share_before = 0.0
         self.done = False
 
     @property
@@ -94,7 +94,7 @@ class Screening:
             return
         before = self.found
         self._judge(*(self._guesses() if self.round == 0 else self._predictions()))
-        self.print_like = self._runs_away()
+        self.print_like = self._is_clustered()
         fills = self.round < FILL_ROUNDS
         still = self.round >= LATE and int((self.found ^ before).sum()) <= STILL * int((self.found & self.known).sum())
         ended = still or self.round + 1 in (FILL_ROUNDS, ROUNDS)
@@ -170,14 +170,19 @@ class Screening:
                 self.probability = 1 - (1 - self.probability) * (1 - whole)
         self.shares = {"single values": share, "whole pixels": 0.0 if pixels is None else pixels.share}
 
-    def _runs_away(self) -> bool:
-        """Whether the more is found, the more is found: print, charts and drawings, whose strokes nothing around tells
-        of, lose their predictions with what is taken from them, and so do strokes of damage. The tones may tell of these;
-        of the others nothing can be said, and nothing is found."""
-        share = sum(self.shares.values())
-        if self.round <= 1:
-            self._share_before = share
-        return share > RUNAWAY * self._share_before + SLIP
+    def _is_clustered(self) -> bool:
+        """Whether what is found stands together in strokes, where damage of single values and pixels is anywhere.
+
+        Nothing around a stroke tells of it, be it ink of a print, chart or drawing, or damage. The tones may tell of the
+        latter (:meth:`_look_for_tones`); of the former nothing can be said, and nothing is found.
+        """
+        found = (self.found & self.known).float()
+        share = float(found.mean())
+        if self.round < LATE or share in (0.0, 1.0):
+            return False
+        around = (nn.functional.avg_pool2d(found[None], 3, 1, 1, count_include_pad=False)[0] * 9 - found) / 8
+        beside = float((around * found).sum() / found.sum())
+        return (beside - share) / (1 - share) > CLUSTERED
 
     def _is_blind(self) -> bool:
         """Whether predictions are hardly better than tones drawn at random, although little is damaged: of noise, nothing
@@ -227,7 +232,6 @@ class Screening:
             "done": self.done,
             "generator": self.generator.get_state(),
             "shares": self.shares,
-            "share_before": self._share_before,
             "print_like": self.print_like,
             "network": None if self.network is None else self.network.state_dict(),
             **{name: getattr(self, name) for name in _TENSORS},
@@ -242,7 +246,7 @@ class Screening:
             setattr(self, name, value.to(self.y.device))
         self.generator.set_state(state["generator"])
         self.shares = dict(state["shares"])
-        self._share_before, self.print_like = float(state["share_before"]), bool(state["print_like"])
+        self.print_like = bool(state["print_like"])
         if state["network"] is not None:
             self.network = self._new_network()
             self.network.load_state_dict(state["network"])
