@@ -16,6 +16,7 @@ from torch import Tensor
 
 from doprestore.drive import State
 from doprestore.image.corrector import edge_marks, shown
+from doprestore.image.frame import Cuts, cuts_of
 from doprestore.image.learner import CROP, Learner, Lesson, choose_crops
 from doprestore.image.settings import ImageSettings
 from doprestore.image.unseen import FOLDS, fill_without, windows
@@ -29,7 +30,8 @@ TURNS: tuple[Sequence[int], Sequence[int]] = ((0, 1, 2, 3), (0, 3))
 class CrossFit:
     """The network of the search in one picture. y: (C, H, W). folds: uint8, like y."""
 
-    def __init__(self, y: Tensor, folds: Tensor, whitening: Tensor, settings: ImageSettings):
+    def __init__(self, y: Tensor, folds: Tensor, whitening: Tensor, cuts: Cuts, settings: ImageSettings):
+        self.cuts = cuts
         self.y, self.folds, self.whitening = y, folds, whitening
         self.learner = Learner(len(y), whitening, settings)
         self._marks = edge_marks(y.shape[1], y.shape[2], y.device)
@@ -41,7 +43,9 @@ class CrossFit:
         mean = ((self.y * whole).sum((1, 2)) / whole.sum((1, 2)).clamp(min=1))[:, None, None]
         places = choose_crops(probability, self.learner.generator)
         with torch.enable_grad():
-            self.learner.begin([self._lesson(place, fold, trust, whole, mean) for place, fold in self._exercises(places)], STEPS)
+            self.learner.begin(
+                [self._lesson(place, fold, trust, whole, mean) for place, fold in self._exercises(places)], STEPS
+            )
             for _ in range(STEPS):
                 self.learner.step()
         self.learner.begin((), 0)
@@ -64,7 +68,8 @@ class CrossFit:
     @torch.no_grad()
     def _lesson(self, place: tuple, fold: int, trust: Tensor, whole: Tensor, mean: Tensor) -> Lesson:
         hidden = self.folds[place] == fold
-        filled = fill_without(self.y[place], trust[place], hidden, self.whitening).clamp(0, 1)
+        cuts = cuts_of(self.cuts, place, *self.y.shape[1:])
+        filled = fill_without(self.y[place], trust[place], hidden, self.whitening, cuts).clamp(0, 1)
         z = shown(filled, whole[place] * ~hidden, mean, self._marks[place])
         return Lesson(self.y[place], whole[place] * hidden, 1 - whole[place], z, filled)
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from doprestore.drive import State
 from doprestore.image.corrector import edge_marks, shown
 from doprestore.image.fill import CERTAIN, fill, smoothed
-from doprestore.image.learner import CROP, Learner, Lesson, choose_crops
+from doprestore.image.frame import Cuts, by_parts, cuts_of
+from doprestore.image.learner import CROP, Learner, Lesson, Place, choose_crops
 from doprestore.image.settings import LEAST_SIDE, ImageSettings
 from doprestore.image.unseen import windows
 
@@ -31,11 +32,12 @@ TURNS = 8
 class Fit:
     """The fit of one picture: :meth:`step` for ``steps`` times, then :meth:`apply`.
 
-    y: (C, H, W). trusted: bool. doubt: the probability that a value is damaged after all. whitening: of the fills. Pictures
-    of few pixels are filled: there is nothing to learn from.
+    y: (C, H, W). trusted: bool. doubt: the probability that a value is damaged after all. whitening,
+    cuts: of the fills. Pictures of few pixels are filled: there is nothing to learn from.
     """
 
-    def __init__(self, y: Tensor, trusted: Tensor, doubt: Tensor, whitening: Tensor, settings: ImageSettings):
+    def __init__(self, y: Tensor, trusted: Tensor, doubt: Tensor, whitening: Tensor, cuts: Cuts, settings: ImageSettings):
+        self.cuts = cuts
         self.y, self.trusted, self.doubt, self.whitening = y, trusted, doubt, whitening
         known = trusted.to(y.dtype)
         self._mean = ((y * known).sum((1, 2)) / known.sum((1, 2)).clamp(min=1))[:, None, None]
@@ -71,7 +73,7 @@ class Fit:
             if not missing.any():
                 continue
             part, known = self.y[outer], self.trusted[outer].to(self.y.dtype)
-            filled = self._filled(part, known)
+            filled = self._filled(part, known, outer)
             if self.steps == 0:
                 answer[place] = torch.where(missing, filled[inner], answer[place])
                 continue
@@ -81,9 +83,12 @@ class Fit:
             answer[place] = torch.where(missing, self.learner.answer(z, filled, turns)[inner], answer[place])
         return answer
 
-    def _filled(self, y: Tensor, known: Tensor) -> Tensor:
-        start = smoothed(y, known)
-        return fill(y, CERTAIN * known, self.whitening, start=start, steps=FILL_STEPS, rounds=FILL_ROUNDS).clamp(0, 1)
+    def _filled(self, y: Tensor, known: Tensor, place: Place) -> Tensor:
+        def filled(y: Tensor, known: Tensor) -> Tensor:
+            start = smoothed(y, known)
+            return fill(y, CERTAIN * known, self.whitening, start=start, steps=FILL_STEPS, rounds=FILL_ROUNDS)
+
+        return by_parts(filled, cuts_of(self.cuts, place, *self.y.shape[1:]), y, known).clamp(0, 1)
 
     @torch.no_grad()
     def _lessons(self) -> list[Lesson]:
@@ -96,7 +101,7 @@ class Fit:
             for _ in range(FOLDS if len(places) == 1 else FOLDS // 2):
                 held = held_out(known, generator)
                 seen = known - held
-                filled = self._filled(y, seen)
+                filled = self._filled(y, seen, place)
                 z = shown(filled, seen, self._mean, self._marks[place])
                 lessons.append(Lesson(y, held, self.doubt[place], z, filled))
         return lessons

@@ -134,22 +134,26 @@ class Learner:
 
 
 def choose_crops(missing: Tensor, generator: torch.Generator) -> list[Place]:
-    """Places to train on: the whole of a small picture, else those where most is missing, of some drawn at random.
+    """Places to train on: the whole of a small picture, else two corners and those where most is missing, of some drawn at
+    random.
 
     missing: (C, H, W), in [0, 1]. Sides are multiples of the stride, but for pictures smaller than that.
     """
     sides = [min(CROP, max(side // STRIDE * STRIDE, min(side, STRIDE))) for side in missing.shape[1:]]
     if max(missing.shape[1:]) <= CROP:
         return [(..., slice(0, sides[0]), slice(0, sides[1]))]
+    low, high = (0, 0), tuple(full - side for full, side in zip(missing.shape[1:], sides, strict=True))
+    corners = [low, high]  # the edges of a picture are unlike all the rest: frames, defective lines
     draws = []
     for number in range(4 * CROPS):
-        top, left = (
-            int(torch.randint(full - side + 1, (), generator=generator))
-            for full, side in zip(missing.shape[1:], sides, strict=True)
-        )
-        place = (..., slice(top, top + sides[0]), slice(left, left + sides[1]))
-        draws.append((-float(missing[place].mean()), number, place))
-    return [place for *_, place in sorted(draws, key=lambda draw: draw[:2])[:CROPS]]
+        corner = tuple(int(torch.randint(most + 1, (), generator=generator)) for most in high)
+        draws.append((-float(missing[_crop(corner, sides)].mean()), number, corner))
+    corners += [corner for *_, corner in sorted(draws)[: CROPS - len(corners)]]
+    return [_crop(corner, sides) for corner in corners]
+
+
+def _crop(corner: Sequence[int], sides: Sequence[int]) -> Place:
+    return (..., *(slice(start, start + side) for start, side in zip(corner, sides, strict=True)))
 
 
 def turned(t: Tensor, n: int) -> Tensor:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from doprestore.errors import InputError
 from doprestore.image.fit import Fit
@@ -126,7 +126,7 @@ class Light:
 
     def _new_fit(self) -> Fit:
         whitening = self.screening.choose_whitening()
-        return Fit(self.y, ~self.found, self.screening.probability, whitening, self.settings)
+        return Fit(self.y, ~self.found, self.screening.probability, whitening, self.screening.cuts, self.settings)
 
     def state_dict(self) -> dict[str, Any]:
         fit = None if self.fit is None else self.fit.state_dict()
@@ -142,4 +142,3 @@ class Light:
             self.finished = self._ends_with_the_search()
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise InputError("the saved state does not fit this picture and these settings; start again") from error
-

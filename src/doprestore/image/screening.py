@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from doprestore.drive import State
 from doprestore.image.crossfit import CrossFit
 from doprestore.image.fill import CERTAIN, choose_whitening
+from doprestore.image.frame import detached_edges
 from doprestore.image.kept import COUPLED, channel_coupling
 from doprestore.image.levels import FAR, shared_levels
 from doprestore.image.settings import LEAST_SIDE, ImageSettings
@@ -65,6 +66,7 @@ class Screening:
         self._bound = odds / (1 + odds)
         self._settings = settings
         self.network: CrossFit | None = None
+        self.cuts = detached_edges(y)
         self.whitening = torch.eye(len(y), device=y.device)
         self.predicted = torch.zeros_like(y)
         self.probability = torch.where(known, 0.0, 1.0)  # that a value is damaged
@@ -117,8 +119,8 @@ class Screening:
 
     def _guesses(self) -> tuple[Tensor, Tensor]:
         """Predictions by value and by pixel before anything is known."""
-        visible = torch.where(self.known, self.y, median_guess(self.y))
-        return first_guess(visible), median_guess(visible)
+        visible = torch.where(self.known, self.y, median_guess(self.y, self.cuts))
+        return first_guess(visible, self.cuts), median_guess(visible, self.cuts)
 
     def _predictions(self) -> tuple[Tensor | None, Tensor | None]:
         """Predictions by value and by pixel; None where those say nothing new."""
@@ -128,8 +130,8 @@ class Screening:
                 self.whitening = self.choose_whitening()
             by_pixel = None
             if len(self.y) > 1 and (self.by_pixel or self.round <= LATE):
-                by_pixel = predict(self.y, trust, self._pixel_folds, self.whitening)
-            return predict(self.y, trust, self._folds, self.whitening), by_pixel
+                by_pixel = predict(self.y, trust, self._pixel_folds, self.whitening, self.cuts)
+            return predict(self.y, trust, self._folds, self.whitening, self.cuts), by_pixel
         if self.network is None:
             self.whitening = self.choose_whitening()
             self.network = self._new_network()
@@ -138,7 +140,7 @@ class Screening:
 
     def _new_network(self) -> CrossFit:
         folds = self._pixel_folds if self.by_pixel else self._folds
-        return CrossFit(self.y, folds, self.whitening, self._settings)
+        return CrossFit(self.y, folds, self.whitening, self.cuts, self._settings)
 
     @property
     def trust(self) -> Tensor:
@@ -203,7 +205,7 @@ class Screening:
         main, all values at them are found, but for areas of the picture; until then only those that are far off.
         """
         trusted = self.known & (self.probability <= self._bound)
-        predicted = predict(self.y, self.trust * ~self._suspects, self._pixel_folds, self.whitening)
+        predicted = predict(self.y, self.trust * ~self._suspects, self._pixel_folds, self.whitening, self.cuts)
         far = ((self.y - predicted).abs() >= FAR) & trusted
         # What is found already says nothing of the tones.
         levels = shared_levels(torch.where(trusted, self.y, predicted), predicted, far)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from doprestore.image.fill import FINE, fill, smoothed
+from doprestore.image.frame import Cuts, by_parts, cuts_of
 
 Place = tuple[Any, slice, slice]  # an index of (C, H, W)
 
@@ -35,30 +36,33 @@ def pixel_folds(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     return torch.randint(0, FOLDS, (1, *shape[1:]), generator=generator, dtype=torch.uint8).expand(shape)
 
 
-def predict(y: Tensor, trust: Tensor, folds: Tensor, whitening: Tensor) -> Tensor:
+def predict(y: Tensor, trust: Tensor, folds: Tensor, whitening: Tensor, cuts: Cuts) -> Tensor:
     """(C, H, W) in [0, 1]: each value as the fill from the values of the other folds has it.
 
     y: the picture. trust: the odds that a value is whole, 0 where it counts for nothing. folds: see :func:`value_folds`.
-    whitening: see :mod:`doprestore.image.fill`.
+    whitening: see :mod:`doprestore.image.fill`. cuts: see :mod:`doprestore.image.frame`.
     """
     predicted = torch.empty_like(y)
     for outer, inner, place in windows(*y.shape[1:]):
-        part, known, fold = y[outer], trust[outer], folds[outer]
+        part, known, fold, cut = y[outer], trust[outer], folds[outer], cuts_of(cuts, outer, *y.shape[1:])
         found = torch.zeros_like(part)
         for index in range(FOLDS):
             hidden = fold == index
-            found = torch.where(hidden, fill_without(part, known, hidden, whitening), found)
+            found = torch.where(hidden, fill_without(part, known, hidden, whitening, cut), found)
         predicted[place] = found[inner].clamp(0, 1)
     return predicted
 
 
-def fill_without(y: Tensor, trust: Tensor, hidden: Tensor, whitening: Tensor) -> Tensor:
+def fill_without(y: Tensor, trust: Tensor, hidden: Tensor, whitening: Tensor, cuts: Cuts) -> Tensor:
     """(C, H, W): the fill that sees nothing of the values ``hidden``."""
-    seen = trust * ~hidden
-    return fill(y, seen, whitening, start=smoothed(y, seen / (1 + seen), FINE), steps=FILL_STEPS)
+
+    def filled(y: Tensor, seen: Tensor) -> Tensor:
+        return fill(y, seen, whitening, start=smoothed(y, seen / (1 + seen), FINE), steps=FILL_STEPS)
+
+    return by_parts(filled, cuts, y, trust * ~hidden)
 
 
-def first_guess(y: Tensor) -> Tensor:
+def first_guess(y: Tensor, cuts: Cuts) -> Tensor:
     """(C, H, W): robust predictions before anything is trusted.
 
     The median of what is around, its own value left out; in colour the median of three: that, and what each other
@@ -66,7 +70,7 @@ def first_guess(y: Tensor) -> Tensor:
     """
     guess = torch.empty_like(y)
     for outer, inner, place in windows(*y.shape[1:]):
-        guess[place] = _guess(y[outer])[inner]
+        guess[place] = by_parts(_guess, cuts_of(cuts, outer, *y.shape[1:]), y[outer])[inner]
     return guess
 
 
@@ -82,11 +86,11 @@ def _guess(y: Tensor) -> Tensor:
     return torch.stack(rows).clamp(0, 1)
 
 
-def median_guess(y: Tensor) -> Tensor:
+def median_guess(y: Tensor, cuts: Cuts) -> Tensor:
     """(C, H, W): the median of what is around each value in its own channel, as :func:`first_guess` without colour."""
     guess = torch.empty_like(y)
     for outer, inner, place in windows(*y.shape[1:]):
-        guess[place] = _median_around(y[outer])[inner]
+        guess[place] = by_parts(_median_around, cuts_of(cuts, outer, *y.shape[1:]), y[outer])[inner]
     return guess
 
 
