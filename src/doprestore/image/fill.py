@@ -19,7 +19,7 @@ SETTLED = 1e-5  # of the squared residual of the start: conjugate gradients stop
 STEEP = 0.3  # differences between neighbours count no further than this when colours are whitened
 PRIOR = 30.0  # pairs of neighbours that the whitening of the start counts as, where few pairs are known
 COARSE_TO_FINE = (16.0, 8.0, 4.0, 2.0, 1.0, 0.6)  # standard deviations in pixels of the blurs that fill gaps of any size
-FINE = (4.0, 2.0, 1.0)  # the same where at most half of the values are missing, here and there
+FINE = (2.0, 1.0)  # the same where at most half of the values are missing, here and there
 
 
 def smoothed(y: Tensor, trusted: Tensor, deviations: tuple[float, ...] = COARSE_TO_FINE) -> Tensor:

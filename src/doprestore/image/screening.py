@@ -126,7 +126,7 @@ class Screening:
         """Predictions by value and by pixel; None where those say nothing new."""
         trust = self.trust
         if self.round < FILL_ROUNDS:
-            if self.round in (1, LATE + 1):
+            if self.round == 1:
                 self.whitening = self.choose_whitening()
             by_pixel = None
             if len(self.y) > 1 and (self.by_pixel or self.round <= LATE):
