@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from doprestore.errors import InputError
 from doprestore.image.fit import Fit
@@ -56,7 +56,7 @@ class Light:
         self.fit: Fit | None = None
         self.answer = self.y
         self.finished = False
-        self._fit_steps = settings.steps if min(picture.shape[1:]) >= LEAST_SIDE else 0
+        self._fit_steps = settings.steps if min(self.y.shape[1:]) >= LEAST_SIDE else 0
 
     @property
     def steps(self) -> int:
@@ -73,7 +73,7 @@ class Light:
     @property
     def loss(self) -> Tensor:
         """The objective of the fit; before that the mean square of what unseen predictions of whole values are off by."""
-        if self.fit is not None:
+        if self.fit is not None and self.fit.step_number:
             return self.fit.loss
         whole = ~self.found
         return ((self.y - self.screening.predicted).square() * whole).sum() / whole.sum().clamp(min=1)
@@ -91,7 +91,7 @@ class Light:
             return
         if self.fit is None:
             self.fit = self._new_fit()
-        if self.fit.steps:
+        if self.fit.steps:  # a picture of few pixels is filled
             self.fit.step()
         if self.fit.step_number == self.fit.steps:
             self.compose()
@@ -105,6 +105,16 @@ class Light:
             self.fit = self.fit or self._new_fit()
             self.answer = torch.where(self.found, self.fit.apply(), self.y)
         self.finished = True
+
+    def network_output(self) -> Tensor:
+        """(C, H, W): what is predicted of each value unseen; φ(θ) of the fit for those that were found damaged."""
+        predicted = self.screening.predicted
+        fitted = self.fit is not None and self.finished
+        return torch.where(self.found, self.answer, predicted) if fitted else predicted
+
+    def restored(self) -> Tensor:
+        """The answer as far as there is one, by ``settings.output``."""
+        return self.network_output() if self.settings.output == "network" else self.answer
 
     def damage(self) -> tuple[Damage, ...]:
         """What was found, by kind, as far as there is any."""
@@ -121,7 +131,7 @@ class Light:
 
     def report(self) -> Mapping[str, Any]:
         stage = "search" if self.fit is None else "fit"
-        quality = None if self.clean is None else psnr(self.answer, self.clean)
+        quality = None if self.clean is None else psnr(self.restored(), self.clean)
         return {"stage": stage, "outlier_share": float(self.found.float().mean()), "psnr": quality}
 
     def _new_fit(self) -> Fit:
