@@ -41,7 +41,9 @@ class CrossFit:
         mean = ((self.y * whole).sum((1, 2)) / whole.sum((1, 2)).clamp(min=1))[:, None, None]
         places = choose_crops(probability, self.learner.generator)
         with torch.enable_grad():
-            self.learner.begin([self._lesson(place, fold, trust, whole, mean) for place, fold in self._exercises(places)], STEPS)
+            self.learner.begin(
+                [self._lesson(place, fold, trust, whole, mean) for place, fold in self._exercises(places)], STEPS
+            )
             for _ in range(STEPS):
                 self.learner.step()
         self.learner.begin((), 0)

@@ -152,4 +152,3 @@ class Light:
             self.finished = self._ends_with_the_search()
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise InputError("the saved state does not fit this picture and these settings; start again") from error
-

@@ -1,4 +1,4 @@
-"""How θ moves where the paper's preset does not ask for SGD: by orthogonalised momentum for the convolutions and Adam for the rest.
+"""How θ moves where it is not by SGD: orthogonalised momentum for the convolutions and Adam for the rest.
 
 References:
   Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024

@@ -74,7 +74,7 @@ class PaperRecovery:
         self._precision = torch.autocast(self.device.type, torch.bfloat16) if bfloat16 else contextlib.nullcontext()
         random = torch.Generator().manual_seed(settings.seed)
         network, z = self._drawn(random)
-        self.network = network.to(self.device, memory_format=torch.channels_last)
+        self.network = network.to(self.device).to(memory_format=torch.channels_last)
         self.z = z.to(self.device, memory_format=torch.channels_last)
         self.optimizers = self._new_optimizers()
         self.noise = torch.Generator(self.device).manual_seed(settings.seed)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from doprestore.drive import Ended, Progress, Save, State, StepsOf, drive
+from doprestore.drive import Ended, Job, Progress, Save, State, StepsOf, drive
 from doprestore.image.light import Damage, Light
 from doprestore.image.masks import check_picture
 from doprestore.image.paper import PaperRecovery
@@ -69,18 +69,15 @@ def recover_image(
     Raises :class:`InputError`, :class:`UsageError`, and :class:`NumericalError` when the loss is not finite.
     """
     check_picture(picture, clean)
-    options = {
-        "callback": callback,
-        "should_stop": should_stop,
-        "save": save,
-        "resume": resume,
-        "report_every": report_every,
-    }
+
+    def driven(job: Job) -> Ended:
+        return drive(job, callback=callback, should_stop=should_stop, save=save, resume=resume, report_every=report_every)
+
     if settings.is_paper:
         paper = _Paper(PaperRecovery(picture, settings, mask), clean)
-        return paper.result(drive(paper, **options))
+        return paper.result(driven(paper))
     light = Light(picture, settings, mask, clean)
-    return _result(light, drive(light, **options))
+    return _result(light, driven(light))
 
 
 def _result(light: Light, ended: Ended) -> ImageResult:

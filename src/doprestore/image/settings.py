@@ -76,6 +76,7 @@ PRESETS = {
     ),
 }
 
+
 def image_settings(preset: str = "fast", **overrides: Any) -> ImageSettings:
     """The settings of a preset with some of them replaced; ``None`` stands for the preset's own.
 

@@ -54,8 +54,8 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Stages:
-    """Seconds of the search by fills where nothing is found, and where something is, of the search by the network, and of the
-    fit with all about it."""
+    """Seconds of the search by fills where nothing is found, of that where something is, of the search by the network, and
+    of the fit with all about it."""
 
     quick_search: float
     search: float

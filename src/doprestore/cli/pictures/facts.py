@@ -25,7 +25,9 @@ from doprestore.report.content import RunReport, curves, histogram, outlier_map
 from doprestore.report.html import report_html
 
 
-def describe(job: Job, picture: Picture, result: ImageResult, pieces: int, clean: Tensor | None, mask: Tensor | None) -> dict:
+def describe(
+    job: Job, picture: Picture, result: ImageResult, pieces: int, clean: Tensor | None, mask: Tensor | None
+) -> dict:
     """Everything that is known about a restoration, as JSON takes it."""
     channels, height, width = picture.samples.shape
     device = torch.device(result.device)
