@@ -23,9 +23,9 @@ from plain_unet import PlainUNet
 from torch import Tensor
 
 from doprestore.baselines.deep_prior import dip, dip_l1
+from doprestore.image.paper import PaperRecovery
 from doprestore.image.recovery import recover_image
 from doprestore.image.settings import image_settings
-from doprestore.image.paper import PaperRecovery
 from doprestore.metrics import psnr
 
 STORED = Path(__file__).with_name("paper_preset.txt")

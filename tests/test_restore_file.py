@@ -19,7 +19,10 @@ QUICK = {"preset": "paper", "steps": 2, "width": 4, "device": "cpu"}
 def test_it_writes_what_the_command_writes(run_cli, scans, capsys):
     facts = restore_file("scans/0.png", scans / "a.png", preset="paper", steps=2, width=4, device="cpu", json="facts.json")
     assert capsys.readouterr() == ("", "")
-    assert run_cli("image", "scans/0.png", "b.png", "--preset", "paper", "--steps", 2, "--width", 4, "--device", "cpu").code == 0
+    assert (
+        run_cli("image", "scans/0.png", "b.png", "--preset", "paper", "--steps", 2, "--width", 4, "--device", "cpu").code
+        == 0
+    )
     assert (scans / "a.png").read_bytes() == (scans / "b.png").read_bytes()
     assert facts == json.loads((scans / "facts.json").read_text()) and facts["steps"] == 2
 

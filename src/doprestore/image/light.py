@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from doprestore.errors import InputError
+from doprestore.image.fill import smoothed
 from doprestore.image.fit import Fit
 from doprestore.image.masks import checked_mask
 from doprestore.image.screening import Screening
@@ -46,11 +47,12 @@ class Light:
     def __init__(self, picture: Tensor, settings: ImageSettings, mask: Tensor | None, clean: Tensor | None = None):
         self.device = choose_device(settings.device)
         self.settings = settings
-        self.y = picture.to(self.device, torch.float32)
-        known = torch.ones_like(self.y, dtype=torch.bool)
+        self.picture = self.y = picture.to(self.device, torch.float32)
+        self.known = torch.ones_like(self.y, dtype=torch.bool)
         if mask is not None:
-            known = ~checked_mask(mask, picture).to(self.device)
-        self.known = known.contiguous()
+            self.known = (~checked_mask(mask, picture).to(self.device)).contiguous()
+            # What is known to be bad must not tell of anything.
+            self.y = torch.where(self.known, self.y, smoothed(self.y, self.known.to(self.y.dtype)))
         self.clean = None if clean is None else clean.to(self.device, torch.float32)
         self.screening = Screening(self.y, self.known, odds=1.0, settings=settings)
         self.fit: Fit | None = None

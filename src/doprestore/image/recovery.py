@@ -89,7 +89,7 @@ def _result(light: Light, ended: Ended) -> ImageResult:
     return ImageResult(
         restored=light.restored().cpu().clamp(0, 1),
         network=light.network_output().cpu().clamp(0, 1),
-        outliers=torch.where(found, light.y - light.answer, 0.0).cpu(),
+        outliers=torch.where(found, light.picture - light.answer, 0.0).cpu(),
         found=found.cpu(),
         settings=light.settings,
         device=str(light.device),
