@@ -147,5 +147,5 @@ def test_out_of_memory_in_the_smallest_piece_is_one_line(monkeypatch, preset):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     monkeypatch.setattr(fitting, "recover_image", fail)
-    with pytest.raises(DoprestoreError, match="out of memory for 40x32 pixels at width 4; .* a smaller --width"):
+    with pytest.raises(DoprestoreError, match=r"out of memory for 40x32 pixels at width 4; .* a smaller --width"):
         fitting.recover(torch.full((1, 32, 40), 0.5), image_settings(preset, width=4, device="cpu"))

@@ -19,7 +19,7 @@ INPUT_CHANNELS = 32
 # Sides in pixels must be multiples of this, and at least twice as much: at 1x1 reflection padding fails.
 STRIDE = 2**SCALES
 MIN_SIDE = 2 * STRIDE
-# Up to so many pixels a CPU spends its time on calling operations, whatever these do (tests/benchmarks/step_speed.py).
+# Up to so many pixels a CPU spends its time on calling operations, whatever these do.
 SMALL = 64 * 64
 
 
