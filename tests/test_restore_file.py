@@ -113,10 +113,8 @@ def test_settings_of_the_wrong_kind(name, value):
 
 
 def test_numpy_numbers_are_numbers():
-    assert (
-        restore_image(GREY, preset="paper", steps=np.int64(1), width=np.int32(4), tau=np.float32(0.01), device="cpu").details.settings.steps
-        == 1
-    )
+    numbers = {"steps": np.int64(1), "width": np.int32(4), "tau": np.float32(0.01)}
+    assert restore_image(GREY, **PLAIN | numbers).details.settings.steps == 1
 
 
 def test_a_picture_of_one_channel_at_the_end(tmp_path):
