@@ -119,7 +119,7 @@ def test_ctrl_c_and_sigterm_write_the_current_restoration(struck, preset, number
     out, log = photo.with_name("out.png"), photo.with_name("run.csv")
     args = ["image", photo, out, *preset, "--width", 4, "--device", "cpu", "--log", log]
     process = subprocess.Popen([sys.executable, "-m", "doprestore", *map(str, args)], stdout=-1, stderr=-1, text=True)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not log.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(number)

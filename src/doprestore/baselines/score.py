@@ -13,7 +13,6 @@ from doprestore.baselines import METHODS
 from doprestore.baselines.deep_prior import prior_settings
 from doprestore.drive import Progress
 from doprestore.image.fitting import recover
-from doprestore.image.screening import Screening
 from doprestore.image.settings import ImageSettings, image_settings
 from doprestore.metrics import precision_recall, psnr, ssim
 
@@ -65,8 +64,7 @@ def score(
     curve: list[tuple[int, float]] = []
 
     def note(progress: Progress) -> None:
-        # Of one piece among many, the PSNR says little.
-        if progress.steps <= settings.steps + Screening.rounds and progress.psnr is not None:
+        if progress.psnr is not None:
             curve.append((progress.step, progress.psnr))
         if callback is not None:
             callback(progress)

@@ -93,7 +93,7 @@ class Light:
             return
         if self.fit is None:
             self.fit = self._new_fit()
-        if self.fit.steps:  # a picture of few pixels is filled
+        if self.fit.step_number < self.fit.steps:  # a picture of few pixels is filled, in no step
             self.fit.step()
         if self.fit.step_number == self.fit.steps:
             self.compose()

@@ -86,7 +86,8 @@ class Estimator:
             needed += ANSWER_VALUE * math.prod(shape)
         stages = _stages(self._settings, shape[0], pixels, threads)
         light = stages.search + stages.fit
-        return Estimate(stages.quick_search, light, light + stages.net_search, needed)
+        # Where much is missing the fit takes twice the steps.
+        return Estimate(stages.quick_search, light, light + stages.net_search + stages.fit, needed)
 
     def _threads(self, pixels: int) -> int:
         if self._asked is not None or self._jobs > 1:
