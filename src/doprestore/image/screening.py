@@ -165,6 +165,7 @@ class Screening:
             odds = pixels.probability.clamp(1e-6, 1 - 1e-6).logit().clamp(-LOG_ODDS, LOG_ODDS)
             whole = odds.median(0, keepdim=True).values.sigmoid().expand_as(self.y)
             if by_value is None:
+                assert by_pixel is not None  # pixels is of it
                 self.predicted, self.probability = by_pixel, torch.where(self.known, whole, 1.0)
             else:
                 self.probability = 1 - (1 - self.probability) * (1 - whole)
