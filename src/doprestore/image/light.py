@@ -62,7 +62,11 @@ class Light:
 
     @property
     def steps(self) -> int:
-        return self.screening.rounds + (self.fit.steps if self.fit else self._fit_steps)
+        """At most; rounds of the search that were not needed do not count."""
+        if self.finished:
+            return self.step_number
+        searched = self.screening.round if self.screening.done else self.screening.rounds
+        return searched + (self.fit.steps if self.fit else self._fit_steps)
 
     @property
     def step_number(self) -> int:
