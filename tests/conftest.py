@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from doprestore import cli
+from doprestore.image import crossfit
 from doprestore.reproduce.originals import PAPER
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,6 +48,34 @@ def scans(tmp_path, monkeypatch) -> Path:
         values = np.random.default_rng(seed).integers(0, 256, (9, 8, 3), np.uint8)
         Image.fromarray(values).save(tmp_path / "scans" / f"{seed}.png")
     return tmp_path
+
+
+def waves(channels: int, height: int, width: int) -> torch.Tensor:
+    """(C, H, W), smooth, in [0.1, 0.9], of 256 tones."""
+    y, x = torch.linspace(0, height / 40, height)[:, None], torch.linspace(0, width / 40, width)
+    smooth = torch.stack([0.5 + 0.4 * torch.sin(y + 1.5 * x + 0.5 * c) for c in range(channels)])
+    return (smooth * 255).round() / 255
+
+
+def salted(clean: torch.Tensor, share: float = 0.1) -> torch.Tensor:
+    """The same with black and white on so much of the values."""
+    chance = torch.rand(clean.shape, generator=torch.Generator().manual_seed(0))
+    return torch.where(chance < share, (chance < share / 2).float(), clean)
+
+
+@pytest.fixture
+def struck(tmp_path) -> Path:
+    """struck.png, a small colour picture with black and white on a tenth of the values, and whole.png, the same without."""
+    for name, picture in (("whole", waves(3, 24, 40)), ("struck", salted(waves(3, 24, 40)))):
+        pixels = (255 * picture).round().byte().permute(1, 2, 0).numpy()
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    return tmp_path / "struck.png"
+
+
+@pytest.fixture
+def few_lessons(monkeypatch) -> None:
+    """A search by the network that is quick and not good."""
+    monkeypatch.setattr(crossfit, "STEPS", 2)
 
 
 class Outcome(NamedTuple):

@@ -3,13 +3,14 @@
 import pytest
 import torch
 
-from doprestore.baselines.deep_prior import PriorFit, dip, dip_l1, known_mask
+from doprestore.baselines.deep_prior import dip, dip_l1, known_mask, prior_fit, prior_settings
+from doprestore.baselines.score import settings_of
 from doprestore.damage.make import corrupt
-from doprestore.image.recovery import recover_image
+from doprestore.image.paper import PaperRecovery
 from doprestore.image.settings import image_settings
 from doprestore.metrics import psnr
 
-SETTINGS = image_settings(steps=60, width=8, device="cpu", precision="float32")
+SETTINGS = prior_settings(steps=60, width=8, device="cpu", precision="float32")
 
 
 @pytest.fixture(scope="module")
@@ -36,32 +37,40 @@ def test_the_l1_loss_resists_outliers_better_than_the_l2_loss(pair):
 
 def test_the_known_mask_keeps_the_clean_values_and_is_above_dip(pair):
     clean, noisy = pair
-    restored = known_mask(noisy, clean, SETTINGS)
+    restored = known_mask(noisy, clean, image_settings(steps=20, width=8, device="cpu"))
     trusted = noisy == clean
     assert torch.equal(restored[trusted], clean[trusted])
     assert (restored[~trusted] != noisy[~trusted]).all()
     assert psnr(restored, clean) > psnr(dip_l1(noisy, clean, SETTINGS), clean)
 
 
-def test_the_objective_ignores_values_that_are_not_trusted(pair):
+def test_the_objectives(pair):
     clean, noisy = pair
-    fit = PriorFit(noisy, SETTINGS, "l2", trusted=noisy == clean)
-    residual = (noisy - clean).requires_grad_()  # zero exactly on the trusted values
-    assert fit.objective(residual).item() == 0
-    plain = PriorFit(noisy, SETTINGS, "l1")
-    assert plain.objective(residual).item() == pytest.approx((noisy - clean).abs().mean().item(), rel=1e-5)
+    residual = noisy - clean
+    for loss, expected in (("l1", residual.abs().mean()), ("l2", residual.square().mean())):
+        assert prior_fit(noisy, SETTINGS, loss).objective(residual) == expected
 
 
-def test_the_network_is_the_one_of_the_restoration(pair):
-    """Same start, input and optimiser: after one step, where s is still 0 in both, the output is the same."""
+def test_with_the_preset_of_the_paper_the_network_is_that_of_the_restoration(pair):
+    """Same start, input, noise and optimiser: after one step, where s is still hardly anything in both, the same output."""
     _, noisy = pair
-    fit = PriorFit(noisy, SETTINGS, "l2")
+    settings = image_settings("paper", steps=1, width=8, device="cpu")
+    fit, ours = prior_fit(noisy, settings, "l2"), PaperRecovery(noisy, settings)
     fit.step()
-    ours = recover_image(noisy, SETTINGS, should_stop=lambda: True)
-    assert ours.steps == 1
-    assert torch.equal(fit.network_output(), ours.network)
+    ours.step()
+    assert torch.equal(fit.network_output(), ours.network_output())
+    fit.step()
+    assert not fit.found_outliers().any()
+
+
+def test_the_settings_of_a_method():
+    assert (settings_of("dip").steps, settings_of("dip-l1").width) == (800, 32)
+    assert settings_of("dip", steps=5, width=None, seed=None) == prior_settings(steps=5)
+    assert settings_of("ours") == settings_of("known-mask") == image_settings()
+    assert settings_of("dip", "paper") == image_settings("paper")
 
 
 def test_any_size(pair):
     clean, noisy = (picture[:1, :13, :50] for picture in pair)
-    assert dip(noisy, clean, image_settings(steps=2, width=4, device="cpu")).shape == (1, 13, 50)
+    assert dip(noisy, clean, prior_settings(steps=2, width=4, device="cpu")).shape == (1, 13, 50)
+    assert known_mask(noisy, clean, image_settings(steps=2, width=4, device="cpu")).shape == (1, 13, 50)

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from doprestore.baselines import METHODS
+from doprestore.baselines.score import settings_of
 from doprestore.damage.make import corrupt
-from doprestore.image.settings import image_settings
 from doprestore.metrics import psnr
 
 
@@ -21,7 +21,7 @@ def test_every_method_improves_a_damaged_picture(name):
     clean = (0.2 + torch.linspace(0, 0.5, 70)[None, :, None]).repeat(3, 1, 66)
     noisy = corrupt(clean, "salt-pepper", 0.3, seed=0).picture
     given = noisy.clone()
-    settings = image_settings(steps=30, width=8, device="cpu")
+    settings = settings_of(name, steps=30, width=8, device="cpu")
     restored = method.load()(noisy, *[clean] * method.oracle, *[settings] * method.fits)
     assert restored.shape == clean.shape and restored.dtype == clean.dtype
     assert restored.min() >= 0 and restored.max() <= 1

@@ -15,6 +15,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from conftest import salted, waves
 from PIL import Image
 
 import doprestore.image.fitting as fitting
@@ -25,7 +26,7 @@ from doprestore.image.settings import image_settings
 from doprestore.io.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 
 IDENTITY = {"kind": "image", "data": "abc", "settings": {"steps": 5, "tau": 0.1}}
-QUICK = ("--steps", 12, "--width", 4, "--device", "cpu")
+QUICK = ("--preset", "paper", "--steps", 12, "--width", 4, "--device", "cpu")
 
 
 def _through_a_file(state: dict) -> dict:
@@ -35,29 +36,34 @@ def _through_a_file(state: dict) -> dict:
     return torch.load(buffer, weights_only=True)
 
 
+@pytest.mark.usefixtures("few_lessons")
 @pytest.mark.parametrize("preset", ["fast", "paper"])
-@pytest.mark.parametrize("stop", [1, 4, 9])
-def test_a_resumed_run_ends_bit_identical(preset, stop):
-    picture = torch.rand((3, 40, 70), generator=torch.Generator().manual_seed(0))
+def test_a_resumed_run_ends_bit_identical(preset):
+    """Whatever it was at: with the fast preset the search by fills, that by the network, the look for tones, the fit."""
+    picture = salted(waves(3, 24, 40), 0.3)
     settings = image_settings(preset, steps=9, width=6, device="cpu")
     saved = []
     whole = recover_image(picture, settings, save=lambda state: saved.append(_through_a_file(state())))
-    torch.rand(3)  # the global generator must not matter
-    resumed = recover_image(picture, settings, resume=saved[stop - 1])
-    assert whole.steps == resumed.steps == 9 and whole.loss == resumed.loss
-    assert resumed.seconds > saved[stop - 1]["seconds"]
-    for name in ("restored", "network", "outliers", "found"):
-        assert torch.equal(getattr(whole, name), getattr(resumed, name)), name
+    assert len(saved) == 9 if preset == "paper" else len(saved) > 9
+    for stop in {1, 3, 5, len(saved) - 9, len(saved) - 4, len(saved)} - {0}:
+        state = saved[stop - 1]
+        torch.rand(3)  # the global generator must not matter
+        resumed = recover_image(picture, settings, resume=state)
+        assert whole.steps == resumed.steps and whole.loss == resumed.loss
+        assert resumed.seconds > state["seconds"]
+        for name in ("restored", "network", "outliers", "found"):
+            assert torch.equal(getattr(whole, name), getattr(resumed, name)), (stop, name)
 
 
-def test_a_state_of_another_picture_is_refused():
-    settings = image_settings(steps=1, width=4, device="cpu")
+@pytest.mark.parametrize("preset", ["fast", "paper"])
+def test_a_state_of_another_picture_is_refused(preset):
+    settings = image_settings(preset, steps=1, width=4, device="cpu")
     saved = []
-    recover_image(torch.rand(3, 64, 64), settings, save=lambda state: saved.append(state()))
+    recover_image(torch.rand(3, 14, 20), settings, save=lambda state: saved.append(state()))
     with pytest.raises(InputError, match="does not fit"):
-        recover_image(torch.rand(1, 64, 64), settings, resume=saved[0])
+        recover_image(torch.rand(1, 14, 20), settings, resume=saved[0])
     with pytest.raises(InputError, match="does not fit"):
-        recover_image(torch.rand(3, 64, 64), settings, resume={"seconds": 0.0})
+        recover_image(torch.rand(3, 14, 20), settings, resume={"seconds": 0.0})
 
 
 def test_round_trip(tmp_path):
@@ -221,7 +227,7 @@ def test_resume_among_many_pictures(run_cli, photo, monkeypatch):
 def test_kill_9_at_random_moments(run_cli, photo):
     """The twenty-fold version is tests/benchmarks/kills.py."""
     whole, out, ckpt = (photo.with_name(name) for name in ("whole.png", "out.png", "run.ckpt"))
-    args = ["--steps", "250", "--width", "4", "--device", "cpu"]
+    args = ["--preset", "paper", "--steps", "250", "--width", "4", "--device", "cpu"]
     assert run_cli("image", photo, whole, *args).code == 0
     command = [sys.executable, "-m", "doprestore", "image", str(photo), str(out), *args]
     command += ["--checkpoint", str(ckpt), "--checkpoint-every", "0.01s", "--resume", "--quiet"]

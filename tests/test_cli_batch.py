@@ -15,7 +15,7 @@ from PIL import Image
 import doprestore.image.fitting as fitting
 from doprestore.io.images import read_picture
 
-QUICK = ("--steps", 2, "--width", 4, "--device", "cpu", "--output", "network")
+QUICK = ("--preset", "paper", "--steps", 2, "--width", 4, "--device", "cpu")
 
 
 def _picture(path, seed: int = 0) -> None:
@@ -164,7 +164,7 @@ def test_what_concerns_all_is_refused_at_once(run_cli, scans, args, code, words)
 
 
 def test_ctrl_c_ends_the_list_and_leaves_nothing_half_done(scans):
-    args = ["image", "scans", "restored", "-r", "--log", "logs", "--steps", "9999999", "--width", "4"]
+    args = ["image", "scans", "restored", "-r", "--log", "logs", "--preset", "paper", "--width", "4"]
     process = subprocess.Popen([sys.executable, "-m", "doprestore", *args], stdout=-1, stderr=-1, text=True)
     deadline = time.monotonic() + 60
     while not (scans.parent / "logs" / "a.png.csv").exists() and time.monotonic() < deadline:

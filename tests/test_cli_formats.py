@@ -30,7 +30,7 @@ def test_a_file_of_the_same_format_is_copied_byte_for_byte(tmp_path):
 
 
 # So small an alpha finds nothing in so few steps.
-BLIND = ("--steps", 2, "--width", 4, "--device", "cpu", "--alpha", 1e-3)
+BLIND = ("--preset", "paper", "--output", "composed", "--steps", 2, "--width", 4, "--device", "cpu", "--alpha", 1e-3)
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp"])

@@ -13,7 +13,7 @@ import torch
 
 import doprestore.cli.pictures.processes as pool
 
-QUICK = ("--steps", 2, "--width", 4, "--device", "cpu", "--output", "network")
+QUICK = ("--preset", "paper", "--steps", 2, "--width", 4, "--device", "cpu")
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_a_worker_that_dies_fails_its_picture_alone(run_cli, scans, monkeypatch)
 @pytest.mark.parametrize("module", [("-m", "doprestore"), ("-c", "from doprestore.cli import main; main()")])
 def test_sigterm_stops_the_workers_and_saves(scans, module):
     """SIGTERM to the command alone: the pictures at work are saved, nothing half-done is written."""
-    command = [sys.executable, *module, "image", "scans", "out", "-r", "--steps", "100000", "--width", "4"]
+    command = [sys.executable, *module, "image", "scans", "out", "-r", "--preset", "paper", "--width", "4"]
     process = subprocess.Popen(
         [*command, "--device", "cpu", "--jobs", "2", "--checkpoint", "ckpt", "--checkpoint-every", "0.1s"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -12,7 +12,7 @@ from PIL import Image
 from doprestore.io.files import back_up
 from doprestore.io.images import read_picture
 
-QUICK = ("--steps", 2, "--width", 4, "--device", "cpu", "--output", "network")
+QUICK = ("--preset", "paper", "--steps", 2, "--width", 4, "--device", "cpu")
 
 
 @pytest.fixture

@@ -103,7 +103,7 @@ def test_times_for_people(seconds, words):
 
 # --- through the command line -----------------------------------------------------------------------------------------
 
-QUICK = ("--steps", 2, "--width", 4, "--device", "cpu", "--output", "network")
+QUICK = ("--preset", "paper", "--steps", 2, "--width", 4, "--device", "cpu")
 
 
 def test_quiet_says_nothing_but_errors(run_cli, scans):
@@ -128,7 +128,7 @@ def test_what_else_lies_in_the_folders_is_counted_and_named_by_verbose(run_cli, 
 def test_a_real_log_shows_how_far_it_is(scans, monkeypatch):
     """As under nohup: both streams are files. The minute is made a moment."""
     code = "import doprestore.cli.screen as s; s.MINUTE = 0.2; from doprestore.cli import main; main()"
-    args = ["image", "scans/0.png", "out.png", "--steps", "9999999", "--width", "4", "--device", "cpu"]
+    args = ["image", "scans/0.png", "out.png", "--preset", "paper", "--steps", "20000", "--width", "4", "--device", "cpu"]
     with open("log", "w") as log:
         process = subprocess.Popen([sys.executable, "-c", code, *args], stdout=log, stderr=log)
         deadline = time.monotonic() + 60
@@ -140,7 +140,7 @@ def test_a_real_log_shows_how_far_it_is(scans, monkeypatch):
 
 
 def test_an_interrupted_picture_leaves_no_log_in_the_way(scans):
-    args = ["image", "scans", "out", "-r", "--log", "logs", "--steps", "9999999", "--width", "4", "--device", "cpu"]
+    args = ["image", "scans", "out", "-r", "--log", "logs", "--preset", "paper", "--width", "4", "--device", "cpu"]
     process = subprocess.Popen([sys.executable, "-m", "doprestore", *args], stdout=-1, stderr=-1)
     deadline = time.monotonic() + 60
     while not (scans / "logs" / "0.png.csv").exists() and time.monotonic() < deadline:

@@ -20,7 +20,7 @@ from doprestore.image.settings import image_settings
 
 # distributed warns about deprecations of its own and of its ports.
 pytestmark = pytest.mark.filterwarnings("default")
-QUICK = ("--steps", 2, "--width", 4, "--device", "cpu", "--output", "network")
+QUICK = ("--preset", "paper", "--steps", 2, "--width", 4, "--device", "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_an_interrupt_cancels_what_is_left(scans, address, capsys):
     with Interrupt() as interrupt:
         os.kill(os.getpid(), signal.SIGTERM)
         # Few steps: what a worker has begun, it goes on with.
-        settings = image_settings(steps=2, width=4, device="cpu")
+        settings = image_settings("paper", steps=2, width=4, device="cpu")
         report = restore_on_cluster(plan, settings, Choices(), interrupt, address)
     assert report.exit_code == 0 and capsys.readouterr().out.startswith("3 not begun in")
 

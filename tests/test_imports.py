@@ -108,7 +108,7 @@ def test_every_part_has_its_walls():
 
 def test_the_walk_sees_the_package():
     graph = _graph()
-    assert "doprestore.image.unet" in graph["doprestore.image.step"] and "PIL" in graph["doprestore.io.decode"]
+    assert "doprestore.image.unet" in graph["doprestore.image.paper"] and "PIL" in graph["doprestore.io.decode"]
     assert "doprestore.matrix.api" in graph["doprestore.matrix.estimator"]
     assert "doprestore.image.unet" in _reached("doprestore.cli.image", graph)
     assert "doprestore.image.unet" in _reached("doprestore.baselines", graph)

@@ -14,7 +14,7 @@ from doprestore.errors import OutputError
 from doprestore.io.files import check_output, replacing
 from doprestore.io.images import read_picture
 
-QUICK = ("--steps", "2", "--width", "4", "--device", "cpu")
+QUICK = ("--preset", "paper", "--steps", "2", "--width", "4", "--device", "cpu")
 
 
 @pytest.fixture

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 import torch
 
 from doprestore.damage.make import corrupt
 from doprestore.image.levels import shared_levels
-from doprestore.image.settings import ImageSettings, image_settings
-from doprestore.image.step import RELUCTANCE, ImageRecovery
 
 
 def smooth(channels: int, side: int = 128) -> torch.Tensor:
@@ -148,77 +144,3 @@ def test_hardly_anything_is_far_from_middle_grey():
     damaged, found = clean.clone(), torch.zeros_like(clean, dtype=torch.bool)
     damaged[:, :2, :10], found[:, :2, :10] = 0.5, True
     assert not shared_levels(damaged, clean, found).outright.any()
-
-
-def quick(steps: int = 60, width: int = 4) -> ImageSettings:
-    return image_settings(steps=steps, width=width, device="cpu", precision="float32")
-
-
-def recovery_that_has_found(kind: str, amount: float, step: int, steps: int = 60) -> tuple[ImageRecovery, torch.Tensor]:
-    """At that step, its network sees the true picture and s is what is wrong."""
-    clean = smooth(3, 64)
-    damaged, changed = corrupt(clean, kind, amount, seed=0)
-    recovery = ImageRecovery(damaged, quick(steps))
-    recovery.step_number = step - 1
-    recovery.average.copy_(clean)
-    recovery.outliers.q[changed] = 12.0 * (clean - damaged)[changed].sign()
-    recovery._compute = lambda: None
-    recovery.step()
-    return recovery, changed
-
-
-def test_a_search_ends_halfway_where_shared_levels_say_it_all():
-    recovery = ImageRecovery(smooth(3, 64), quick())
-    half = recovery.clock.search_steps // 2
-    recovery, changed = recovery_that_has_found("salt-pepper", 0.3, half)
-    assert recovery.clock.searches == 1 and recovery.clock.search_steps == half
-    assert torch.equal(recovery.sampling == 0, changed)
-    assert torch.equal(recovery.readiness == 1, changed) and (recovery.readiness[~changed] == RELUCTANCE).all()
-    assert recovery.clock.found == pytest.approx(float(changed.float().mean()))
-    resumed = ImageRecovery(corrupt(smooth(3, 64), "salt-pepper", 0.3, 0).picture, quick())
-    resumed.load_state_dict(recovery.state_dict())
-    assert torch.equal(resumed.readiness, recovery.readiness)
-    assert [resumed.clock.rate(step) for step in range(60)] == [recovery.clock.rate(step) for step in range(60)]
-
-    unshared, _ = recovery_that_has_found("random", 0.3, half)
-    assert unshared.clock.searches > 1 and (unshared.sampling == 1).all() and (unshared.readiness == 1).all()
-
-
-@pytest.mark.parametrize(("steps", "fit"), [(900, 450), (600, 400)])
-def test_then_steps_that_are_not_needed_are_skipped(steps, fit):
-    half = ImageRecovery(smooth(3, 64), quick(steps)).clock.search_steps // 2
-    recovery, changed = recovery_that_has_found("salt-pepper", 0.3, half, steps)
-    assert recovery.step_number == steps - fit and torch.equal(recovery.sampling == 0, changed)
-    assert not recovery.clock.ends_search(recovery.step_number + 1)
-    assert recovery.clock.rate(recovery.step_number) == 0 < recovery.clock.rate(steps - 1)  # the fit's clock begins
-
-    unshared, _ = recovery_that_has_found("random", 0.3, half, steps)
-    assert unshared.step_number == half
-
-
-def test_values_at_other_levels_become_outliers_later():
-    recovery = ImageRecovery(smooth(3, 64), quick())
-    recovery.readiness[:, :32] = RELUCTANCE
-    other = ImageRecovery(smooth(3, 64), quick())
-    for each in (recovery, other):
-        each.step()
-    torch.testing.assert_close(recovery.outliers.q[:, :32], RELUCTANCE * other.outliers.q[:, :32])
-    assert torch.equal(recovery.outliers.q[:, 32:], other.outliers.q[:, 32:])
-
-
-def test_a_run_goes_on_bit_for_bit_after_its_search_has_ended_early():
-    damaged = corrupt(smooth(3, 64), "salt-pepper", 0.3, 0).picture
-    settings = quick(steps=90, width=8)
-    whole = ImageRecovery(damaged, settings)
-    states = {}
-    while whole.step_number < settings.steps:
-        whole.step()
-        if whole.step_number in (whole.clock.search_steps - 1, whole.clock.search_steps, 60):
-            states[whole.step_number] = copy.deepcopy(whole.state_dict())
-    assert whole.clock.searches == 1 and (whole.readiness == RELUCTANCE).any()  # it did end early
-    for state in states.values():
-        resumed = ImageRecovery(damaged, settings)
-        resumed.load_state_dict(state)
-        while resumed.step_number < settings.steps:
-            resumed.step()
-        assert torch.equal(resumed.restored(), whole.restored()) and torch.equal(resumed.average, whole.average)

@@ -127,7 +127,7 @@ def test_working_threads_go_back_to_what_they_were():
 
 
 def test_the_threads_of_the_command_line(run_cli, scans):
-    quick = ("--steps", 2, "--width", 4, "--device", "cpu", "--quiet")
+    quick = ("--preset", "paper", "--steps", 2, "--width", 4, "--device", "cpu", "--quiet")
     before = machine.threads()
     for extra, count in (((), 1), (("--threads", 3), 3)):
         assert run_cli("image", "scans/0.png", "out.png", *quick, "--force", "--json", "facts.json", *extra).code == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from doprestore.outliers import MirrorOutliers, OutlierPair, shared_part
+from doprestore.outliers import MirrorOutliers, OutlierPair
 
 
 def test_a_step_is_gradient_descent_on_the_quarter_square():
@@ -58,10 +58,3 @@ def test_the_rate_may_be_a_number_or_a_tensor(make, device):
     other.step_(residual, torch.tensor(0.25, device=device))
     assert torch.equal(one.value(), other.value())
     assert one.value().abs().max() > 0
-
-
-def test_what_all_channels_share_is_the_least_of_one_sign():
-    residual = torch.tensor([[0.3, -0.3, 0.3, 0.0, 0.0], [0.1, -0.1, -0.1, 0.5, 0.0], [0.2, -0.2, 0.2, 0.5, 0.0]])
-    assert shared_part(residual[:, None]).tolist() == [[pytest.approx([0.1, -0.1, 0.0, 0.0, 0.0])]]
-    grey = torch.randn(1, 4, 4)
-    assert torch.equal(shared_part(grey), grey)

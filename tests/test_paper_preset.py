@@ -23,9 +23,9 @@ from plain_unet import PlainUNet
 from torch import Tensor
 
 from doprestore.baselines.deep_prior import dip, dip_l1
+from doprestore.image.paper import PaperRecovery
 from doprestore.image.recovery import recover_image
 from doprestore.image.settings import image_settings
-from doprestore.image.step import ImageRecovery
 from doprestore.metrics import psnr
 
 STORED = Path(__file__).with_name("paper_preset.txt")
@@ -60,7 +60,7 @@ def test_many_steps_are_the_published_ones():
     """SGD at rate 1 for θ and alpha for g and h (scaled for the size), by autograd on the mean squared residual of the
     plain network; every step adds noise of standard deviation 1/30 to the input."""
     y = speckled(waves())
-    recovery = ImageRecovery(y, settings(steps=30))
+    recovery = PaperRecovery(y, settings(steps=30))
     # Larger g and h than 1e-5, so that they move the signal from the first step on.
     recovery.outliers.g.mul_(1e4)
     recovery.outliers.h.mul_(1e4)

@@ -15,14 +15,16 @@ from doprestore.image.fitting import Fitting
 from doprestore.image.light import Damage
 from doprestore.image.memory import light_bytes
 from doprestore.image.pieces import MARGIN, places, recover_pieces
-from doprestore.image.recovery import ImageResult, recover_light
+from doprestore.image.recovery import ImageResult, recover_image
 from doprestore.image.settings import image_settings
 
 SIDE = 2 * MARGIN + 32
 SETTINGS = image_settings(steps=6, device="cpu")
 
 
-def _local(piece, *, mask=None, callback=None, should_stop=None, save=None, resume=None, **_: object) -> ImageResult:
+def _local(
+    piece, settings=SETTINGS, *, mask=None, callback=None, should_stop=None, save=None, resume=None, **_: object
+) -> ImageResult:
     """A recovery that depends on what is around: values above 0.9 become the mean of 9x9 pixels. In two steps."""
     means = torch.nn.functional.avg_pool2d(piece[None], 9, 1, 4, count_include_pad=False)[0]
     found = piece > 0.9
@@ -94,11 +96,9 @@ def test_no_seam_shows():
     seam = SIDE - 2 * MARGIN
     side = 2 * MARGIN + 64
 
-    def light(piece, **options):
+    def light(piece, settings, **options):
         assert max(piece.shape[1:]) <= side
-        result = recover_light(piece, SETTINGS, **options)
-        assert result is not None
-        return result
+        return recover_image(piece, settings, **options)
 
     result = recover_pieces(damaged, SETTINGS, side, light)
     error = (result.restored - clean).abs()
@@ -118,12 +118,13 @@ def test_the_free_memory_decides(monkeypatch):
         chosen = Fitting(shape, image_settings(device="cpu"), tell=told.append)
         assert (chosen.piece is None) == (piece is None)
         assert piece is None or piece < chosen.piece < 3000
-        assert Fitting(shape, image_settings(device="cpu"), None).piece is None
-        assert Fitting(shape, image_settings("paper", device="cpu"), None).piece is None
-    assert len(told) == 1 and "working in pieces of" in told[0] and chosen.tiles > 1 and chosen.tile == 192
+    assert len(told) == 1 and "working in pieces of" in told[0] and chosen.pieces > 1
     monkeypatch.setattr(fitting, "free_memory", lambda device: 2**30)
     with pytest.raises(DoprestoreError, match=r"4000x3000 pixels need .* GB, even in pieces"):
         Fitting(shape, image_settings(device="cpu"))
+    with pytest.raises(DoprestoreError, match=r"4000x3000 pixels at width 128 need .* GB with --preset paper"):
+        Fitting(shape, image_settings("paper", device="cpu"))
+    assert Fitting((3, 64, 64), image_settings("paper", width=8, device="cpu")).pieces == 1
 
 
 def test_out_of_memory_falls_back_to_pieces(monkeypatch):
@@ -135,6 +136,16 @@ def test_out_of_memory_falls_back_to_pieces(monkeypatch):
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return replace(_local(picture), settings=settings)
 
-    monkeypatch.setattr(fitting, "recover_light", fail_at_first)
+    monkeypatch.setattr(fitting, "recover_image", fail_at_first)
     result = fitting.recover(torch.full((1, 32, 1000), 0.5), image_settings(device="cpu"))
     assert sides[0] == 1000 and max(sides[1:]) == 512 and result.restored.shape == (1, 32, 1000)
+
+
+@pytest.mark.parametrize("preset", ["fast", "paper"])
+def test_out_of_memory_in_the_smallest_piece_is_one_line(monkeypatch, preset):
+    def fail(*args, **options):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(fitting, "recover_image", fail)
+    with pytest.raises(DoprestoreError, match=r"out of memory for 40x32 pixels at width 4; .* a smaller --width"):
+        fitting.recover(torch.full((1, 32, 40), 0.5), image_settings(preset, width=4, device="cpu"))

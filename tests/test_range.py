@@ -11,7 +11,7 @@ from doprestore.cli.interrupt import Interrupt
 from doprestore.errors import InputError
 from doprestore.io.images import Picture, read_picture, write_picture
 
-QUICK = ("--steps", 2, "--width", 4, "--device", "cpu")
+QUICK = ("--preset", "paper", "--steps", 2, "--width", 4, "--device", "cpu")
 
 
 def _faint(dtype: str = "float32") -> np.ndarray:
@@ -49,10 +49,10 @@ def test_the_command_line(run_cli, tmp_path):
     source, out, facts = tmp_path / "faint.npy", tmp_path / "out.npy", tmp_path / "facts.json"
     samples = _faint()[0]
     np.save(source, samples)
-    code, _, stderr = run_cli("image", source, out, *QUICK, "--output", "network")
+    code, _, stderr = run_cli("image", source, out, *QUICK)
     assert code == 0 and "--range" in stderr and stderr.count("\n") == 1
     assert np.load(out).max() > 2000
-    options = ("--output", "network", "--range", 990, 1110, "--json", facts, "--clean", source, "--force")
+    options = ("--range", 990, 1110, "--json", facts, "--clean", source, "--force")
     code, stdout, stderr = run_cli("image", source, out, *QUICK, *options)
     assert (code, stderr) == (0, "") and "PSNR inf" in stdout  # the clean picture is read in the same range
     known = json.loads(facts.read_text())

@@ -18,7 +18,7 @@ import doprestore
 from doprestore.report import html
 from doprestore.report.content import Curve, curves, histogram, thumbnail
 
-QUICK = ("--steps", 3, "--width", 4, "--device", "cpu", "--precision", "float32")
+QUICK = ("--preset", "paper", "--steps", 3, "--width", 4, "--device", "cpu", "--precision", "float32")
 
 
 @pytest.fixture(params=["L", "RGB"])
@@ -35,7 +35,7 @@ def test_json_has_every_setting_and_where_it_ran(run_cli, photo):
     facts = json.loads(sidecar.read_text())
     assert facts["input"] == str(photo) and facts["output"] == str(out)
     assert (facts["width"], facts["height"], facts["depth"]) == (30, 20, "uint8")
-    settings = doprestore.image_settings(steps=3, width=4, device="cpu", precision="float32", seed=7)
+    settings = doprestore.image_settings("paper", steps=3, width=4, device="cpu", precision="float32", seed=7)
     assert facts["settings"] == vars(settings)
     assert facts["steps"] == 3 and facts["seconds"] > 0 and not facts["interrupted"]
     assert facts["device"] == "cpu" and facts["device_name"] and facts["convolutions"] == "float32"

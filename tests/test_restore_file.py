@@ -13,13 +13,14 @@ from doprestore import DoprestoreError, restore_file, restore_image
 from doprestore.errors import DestinationError, InputError, UsageError
 from doprestore.io.images import read_picture
 
-QUICK = {"steps": 2, "width": 4, "device": "cpu", "output": "network"}
+QUICK = {"preset": "paper", "steps": 2, "width": 4, "device": "cpu"}
 
 
 def test_it_writes_what_the_command_writes(run_cli, scans, capsys):
-    facts = restore_file("scans/0.png", scans / "a.png", preset="fast", steps=2, width=4, device="cpu", json="facts.json")
+    facts = restore_file("scans/0.png", scans / "a.png", preset="paper", steps=2, width=4, device="cpu", json="facts.json")
     assert capsys.readouterr() == ("", "")
-    assert run_cli("image", "scans/0.png", "b.png", "--steps", 2, "--width", 4, "--device", "cpu").code == 0
+    quick = ("--preset", "paper", "--steps", 2, "--width", 4, "--device", "cpu")
+    assert run_cli("image", "scans/0.png", "b.png", *quick).code == 0
     assert (scans / "a.png").read_bytes() == (scans / "b.png").read_bytes()
     assert facts == json.loads((scans / "facts.json").read_text()) and facts["steps"] == 2
 
@@ -59,7 +60,7 @@ def test_errors_name_the_remedy(scans, options, words):
 
 GREY = np.linspace(0.2, 0.8, 20 * 30, dtype=np.float32).reshape(20, 30)
 COLOUR = np.stack([GREY, GREY[::-1], GREY[:, ::-1]])
-PLAIN = {"steps": 1, "width": 4, "device": "cpu"}
+PLAIN = {"preset": "paper", "steps": 1, "width": 4, "device": "cpu"}
 
 
 @pytest.mark.parametrize(
@@ -112,10 +113,8 @@ def test_settings_of_the_wrong_kind(name, value):
 
 
 def test_numpy_numbers_are_numbers():
-    assert (
-        restore_image(GREY, steps=np.int64(1), width=np.int32(4), tau=np.float32(0.01), device="cpu").details.settings.steps
-        == 1
-    )
+    numbers = {"steps": np.int64(1), "width": np.int32(4), "tau": np.float32(0.01)}
+    assert restore_image(GREY, **PLAIN | numbers).details.settings.steps == 1
 
 
 def test_a_picture_of_one_channel_at_the_end(tmp_path):

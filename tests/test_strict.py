@@ -12,7 +12,7 @@ from doprestore.image.light import Damage
 from doprestore.image.recovery import ImageResult
 from doprestore.image.settings import image_settings
 
-SHORT = ("--steps", 2, "--width", 4, "--device", "cpu", "--output", "network")
+SHORT = ("--preset", "paper", "--steps", 2, "--width", 4, "--device", "cpu")
 
 
 def _result(found: float, **fields: object) -> ImageResult:

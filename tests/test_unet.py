@@ -7,7 +7,7 @@ import torch
 from plain_unet import PlainUNet
 
 from doprestore.image.optimizer import Muon, orthogonalised
-from doprestore.image.unet import INPUT_CHANNELS, LEAST_SPREAD, SMALL, Doubled, UNet
+from doprestore.image.unet import INPUT_CHANNELS, SMALL, Doubled, UNet
 
 
 @pytest.mark.parametrize(("channels", "width", "height", "side"), [(1, 4, 64, 96), (3, 8, 96, 64)])
@@ -36,8 +36,8 @@ def test_the_network_of_the_paper_has_the_published_number_of_parameters():
 def test_it_is_the_plain_network_in_value_and_gradient(padding, layout, device):
     ours, plain = UNet(3, 8, padding).double().to(device), PlainUNet(3, 8, padding).double().to(device)
     missing, unknown = plain.load_state_dict(ours.state_dict(), strict=False)
-    assert unknown == ["axes", "centre"]  # of no effect before know_colours,
-    assert all(name.endswith(".0.bias") for name in missing)  # and these before a batch norm
+    assert unknown == []
+    assert all(name.endswith(".0.bias") for name in missing)  # of no effect before a batch norm
     ours.to(memory_format=layout)
     assert 64 * 96 > SMALL > 32 * 48  # both forms of a scale
     z = torch.rand(1, INPUT_CHANNELS, 64, 96, device=device, dtype=torch.float64)
@@ -50,36 +50,6 @@ def test_it_is_the_plain_network_in_value_and_gradient(padding, layout, device):
     gradients = {name: parameter.grad for name, parameter in plain.named_parameters()}
     for name, parameter in ours.named_parameters():
         torch.testing.assert_close(parameter.grad, gradients[name])
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_it_starts_from_known_colours_and_learns_along_their_axes(channels, device):
-    mean = torch.tensor([0.2, 0.5, 0.7])[:channels, None, None]
-    brightness = 0.4 * torch.rand(1, 64, 64, generator=torch.Generator().manual_seed(0)) - 0.2
-    picture = (mean.logit() + brightness).sigmoid().to(device)  # all its colours on the line that is grey in logits
-    network = UNet(channels, 4).to(device)
-    network.know_colours(picture)
-    torch.nn.init.zeros_(network.head.weight)
-    torch.nn.init.zeros_(network.head.bias)
-    x = network(torch.rand(1, INPUT_CHANNELS, 64, 64, device=device))
-    start = picture.logit().mean(dim=(1, 2)).sigmoid()
-    torch.testing.assert_close(x, start[None, :, None, None].expand_as(x))
-
-    *across, along = network.axes.T
-    torch.testing.assert_close(along.abs(), torch.full_like(along, channels**-0.5))
-    for axis in across:
-        assert axis.norm().item() == pytest.approx(LEAST_SPREAD, rel=1e-3)
-        assert abs(axis @ along) < 1e-6
-    network.know_colours(picture, graded=False)  # the axes alone
-    torch.testing.assert_close(network.axes @ network.axes.T, torch.eye(channels, device=device))
-
-
-@pytest.mark.parametrize("value", [0.0, 0.4, 1.0, float("nan")])
-def test_a_picture_of_one_colour_tells_no_axes(value):
-    network = UNet(3, 4)
-    network.know_colours(torch.full((3, 8, 8), value))
-    assert torch.isfinite(network.centre).all()
-    torch.testing.assert_close(network.axes @ network.axes.T, torch.eye(3))
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

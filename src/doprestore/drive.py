@@ -15,7 +15,7 @@ Pictures, matrices, sensing and the baselines differ in what a step is, and in n
 
 A checkpoint is one such state with the seconds that led there. :func:`drive` hands ``save`` a function that returns
 it, after every step: whoever saves decides when (:class:`Saver`: every so many seconds), and states of several jobs that
-run at once can be put together (the tiles of a picture).
+belong together can be put together (the pieces of a picture).
 """
 
 from __future__ import annotations
@@ -79,9 +79,10 @@ class Job(Protocol):
 class Stepper(Protocol):
     """What counts its own steps and can be saved, such as a recovery."""
 
-    step_number: int
-    loss: Tensor
-
+    @property
+    def step_number(self) -> int: ...
+    @property
+    def loss(self) -> Tensor: ...
     def step(self) -> None: ...
     def state_dict(self) -> State: ...
     def load_state_dict(self, state: Any) -> None: ...

@@ -80,20 +80,8 @@ class MirrorOutliers:
         """Q ← Q + rate · r: eq. (6) integrated exactly for a residual that is constant over the step."""
         self.q.add_(residual * rate).clamp_(-self._bound, self._bound)
 
-    def restart_(self) -> None:
-        """s = 0, as at the start."""
-        self.q.zero_()
-
     def state_dict(self) -> dict[str, Tensor]:
         return {"q": self.q}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self.q.copy_(state["q"])
-
-
-def shared_part(residual: Tensor) -> Tensor:
-    """What all channels of a pixel are off by alike, (1, H, W): the least of them where all have one sign, 0 elsewhere.
-
-    residual: (C, H, W).
-    """
-    return residual.amin(dim=0, keepdim=True).clamp(min=0) + residual.amax(dim=0, keepdim=True).clamp(max=0)

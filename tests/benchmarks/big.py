@@ -1,7 +1,7 @@
 """A photograph of 12 megapixels from end to end: time, memory and PSNR. It may be stopped and started again.
 
-    python tests/benchmarks/big.py big/                   4000x3000, salt-and-pepper 30 %: some 4 hours of a core
-    python tests/benchmarks/big.py big/ --width 16 --steps 300      half of that
+    python tests/benchmarks/big.py big/                   4000x3000, salt-and-pepper 30 %
+    python tests/benchmarks/big.py big/ --amount 0.02     the same, lightly damaged
 
 Makes big/clean.png, a mosaic of the sample pictures and their mirror images at twice their size, as sharp as photographs
 of that many pixels are, and big/damaged.png, and restores it by ``doprestore image`` with a checkpoint; options that are

@@ -1,4 +1,4 @@
-"""What a step takes on a GPU, against what the machine can do: measured ceilings, FLOP/s, bytes/s, whole runs, memory.
+"""What a step of the paper's preset takes on a GPU, against what the machine can do: ceilings, FLOP/s, bytes/s, memory.
 
     python tests/benchmarks/gpu.py                        # one CUDA GPU, a few minutes
     python tests/benchmarks/gpu.py --profile              # and the kernels that the time goes to
@@ -28,9 +28,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from doprestore.damage.make import corrupt
-from doprestore.image.schedule import StoppedClock
+from doprestore.image.paper import PaperRecovery
 from doprestore.image.settings import PRESETS, image_settings
-from doprestore.image.step import ImageRecovery
 from doprestore.io.images import read_picture
 from doprestore.machine import choose_device, uses_bfloat16
 
@@ -84,14 +83,12 @@ def ceilings(device: torch.device, quick: bool) -> tuple[dict[torch.dtype, float
     return products, 2 * size / seconds(lambda: target.copy_(source), device, 20, 3)
 
 
-def recovery_of(side: int, **settings: object) -> ImageRecovery:
+def recovery_of(side: int, **settings: object) -> PaperRecovery:
     y = torch.rand(3, side, side, generator=torch.Generator().manual_seed(0))
-    recovery = ImageRecovery(y, image_settings(**settings))
-    recovery.clock = StoppedClock()  # no fresh start within the measurement
-    return recovery
+    return PaperRecovery(y, image_settings("paper", **settings))
 
 
-def step_row(label: str, recovery: ImageRecovery, times: int, peaks: dict[torch.dtype, float], copy: float) -> float:
+def step_row(label: str, recovery: PaperRecovery, times: int, peaks: dict[torch.dtype, float], copy: float) -> float:
     """Print the line of one recovery; return the seconds a step takes."""
     device = recovery.device
     if device.type == "cuda":
@@ -148,19 +145,15 @@ def main() -> None:
     print(f"{f'{args.side}x{args.side}':<22} {'ms/step':>8} {'ms eager':>9} {'TFLOP/s':>8} {'':>6} "
           f"{'GB/s':>8} {'':>6} {'MB per MP':>10}")  # fmt: skip
     for width in args.widths:
-        fast = recovery_of(args.side, width=width, device=args.device)
-        step_row(f"fast, width {width}", fast, args.steps, peaks, copy)
+        recovery = recovery_of(args.side, width=width, device=args.device)
+        step = step_row(f"width {width}", recovery, args.steps, peaks, copy)
     if args.profile:
         with torch.profiler.profile() as profile:
-            fast._compute()
+            recovery._compute()
         order = "self_cuda_time_total" if device.type == "cuda" else "self_cpu_time_total"
         print(profile.key_averages().table(sort_by=order, row_limit=25, max_name_column_width=70))
-    width = args.widths[-1] if args.quick else PRESETS["paper"].width
-    del fast
-    paper = recovery_of(args.side, preset="paper", width=width, device=args.device)
-    step = step_row(f"paper, width {width}", paper, args.steps, peaks, copy)
     steps = PRESETS["paper"].steps
-    print(f"paper preset: {1 / step:.0f} steps/s, {steps} steps in {steps * step / 60:.1f} minutes")
+    print(f"width {args.widths[-1]}: {1 / step:.0f} steps/s, {steps} steps in {steps * step / 60:.1f} minutes")
     whole_run(args.device, args.quick)
 
 

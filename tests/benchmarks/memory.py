@@ -1,7 +1,7 @@
 """Measure the memory that a run needs, beside the estimate that is compared with free memory before it starts.
 
-    python tests/benchmarks/memory.py [--device cuda] [--preset paper] [--sides 512 768 1024] [--widths 16 32 64]
-    python tests/benchmarks/memory.py --light --sides 512 1024
+    python tests/benchmarks/memory.py --sides 512 1024                                  the fast preset, on a CPU
+    python tests/benchmarks/memory.py --paper [--device cuda] [--sides 512 768 1024] [--widths 16 32 64]
 
 Each case runs in its own process: the peak of its resident memory less what it held before the first step (on CUDA,
 the peak of PyTorch's reservations).
@@ -14,10 +14,10 @@ import json
 import subprocess
 import sys
 
-LIGHT = """
+FAST = """
 import json, resource, sys, torch
 from doprestore.image.memory import light_bytes
-from doprestore.image.recovery import recover_light
+from doprestore.image.recovery import recover_image
 from doprestore.image.settings import image_settings
 height, width, channels, share = json.loads(sys.argv[1])
 def smooth(height, width):  # and noisy: undamaged as such
@@ -26,16 +26,16 @@ def smooth(height, width):  # and noisy: undamaged as such
     return (waves + 0.02 * torch.randn(waves.shape)).clamp(0, 1)
 picture = smooth(height, width)
 picture = torch.where(torch.rand(picture.shape) < share, torch.rand(picture.shape), picture)
-recover_light(smooth(32, 32), image_settings(steps=1, device="cpu"))  # libraries loaded, caches filled
+recover_image(smooth(32, 32), image_settings(steps=1, device="cpu"))  # libraries loaded, caches filled
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 before = peak()
-result = recover_light(picture, image_settings(device="cpu"))
+result = recover_image(picture, image_settings(device="cpu"))
 print(json.dumps([peak() - before, light_bytes(picture.shape), result.seconds, result.outlier_share]))
 """
 
-CASE = """
+PAPER = """
 import json, resource, sys, torch
-from doprestore.image.memory import bytes_needed
+from doprestore.image.memory import paper_bytes
 from doprestore.image.recovery import recover_image
 from doprestore.image.settings import image_settings
 case = json.loads(sys.argv[1])
@@ -49,18 +49,18 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 before = 0 if settings.device != "cpu" else peak()
 result = recover_image(picture, settings)
-need = bytes_needed(picture.shape, settings, torch.device(settings.device))
+need = paper_bytes(picture.shape, settings, torch.device(settings.device))
 print(json.dumps([peak() - before, need, result.seconds / settings.steps]))
 """
 
 
-def light(sides: list[int], channels: int) -> None:
+def fast(sides: list[int], channels: int) -> None:
     """Undamaged, and with random values on 1 %."""
     print(f"{'damaged':>7} {'side':>5} {'measured':>10} {'estimate':>10} {'per MP':>8} {'found':>7} {'seconds':>8}")
     for share in (0.0, 0.01):
         for side in sides:
             case = json.dumps([side, side, channels, share])
-            run = subprocess.run([sys.executable, "-c", LIGHT, case], capture_output=True, text=True, check=True)
+            run = subprocess.run([sys.executable, "-c", FAST, case], capture_output=True, text=True, check=True)
             measured, estimate, seconds, found = json.loads(run.stdout)
             print(f"{share:>7.1%} {side:>5} {measured / 2**20:>7.0f} MB {estimate / 2**20:>7.0f} MB "
                   f"{measured / 2**20 / (side * side / 1e6):>8.0f} {found:>7.2%} {seconds:>8.1f}", flush=True)  # fmt: skip
@@ -69,24 +69,23 @@ def light(sides: list[int], channels: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--preset", default="fast")
     parser.add_argument("--channels", type=int, default=3)
     parser.add_argument("--precisions", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--sides", type=int, nargs="+", default=[512, 768, 1024])
     parser.add_argument("--widths", type=int, nargs="+", default=[16, 32, 64])
-    parser.add_argument("--light", action="store_true", help="the search and fit of light damage instead")
+    parser.add_argument("--paper", action="store_true", help="the paper's preset")
     options = parser.parse_args()
-    if options.light:
-        light(options.sides, options.channels)
+    if not options.paper:
+        fast(options.sides, options.channels)
         return
     print(f"{'precision':<9} {'width':>5} {'side':>5} {'measured':>10} {'estimate':>10} {'per MP':>8} {'s/step':>7}")
     for precision in options.precisions:
         for width in options.widths:
             for side in options.sides:
-                case = {"preset": options.preset, "steps": 3, "width": width, "precision": precision,
+                case = {"preset": "paper", "steps": 3, "width": width, "precision": precision,
                         "device": options.device, "shape": [side, side, options.channels]}  # fmt: skip
                 run = subprocess.run(
-                    [sys.executable, "-c", CASE, json.dumps(case)], capture_output=True, text=True, check=False
+                    [sys.executable, "-c", PAPER, json.dumps(case)], capture_output=True, text=True, check=False
                 )
                 if run.returncode:
                     print(f"{precision:<9} {width:>5} {side:>5} {run.stderr.strip().splitlines()[-1]}")

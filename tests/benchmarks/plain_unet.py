@@ -1,5 +1,5 @@
 """The network of the published code as one would first write it, with the parameter names of :mod:`doprestore.image.unet`:
-what ours is held against, in numbers (test_unet.py) and in time (benchmarks/step_speed.py)."""
+what ours is held against (test_unet.py, test_paper_preset.py)."""
 
 from __future__ import annotations
 

@@ -30,9 +30,9 @@ from results import read_results
 
 from doprestore._version import __version__
 from doprestore.baselines import METHODS
-from doprestore.baselines.score import OURS, score
+from doprestore.baselines.score import OURS, score, settings_of
 from doprestore.damage.make import corrupt
-from doprestore.image.settings import PRESETS, image_settings
+from doprestore.image.settings import PRESETS
 from doprestore.io.images import read_picture
 from doprestore.metrics import psnr
 from doprestore.reproduce.originals import PAPER, SAMPLES
@@ -177,13 +177,14 @@ def main() -> None:
     for name, value in (FULL if args.full else QUICK).items():
         if getattr(args, name) is None:
             setattr(args, name, value)
-    settings = image_settings(args.preset, **{name: getattr(args, f"set_{name}") for name in SETTINGS})
+    overrides = {name: getattr(args, f"set_{name}") for name in SETTINGS}
 
     args.output.parent.mkdir(parents=True, exist_ok=True)
     results = read_results(args.output, lambda row: key(row["case"], row["method"], row["settings"]))
     shown = []
     for case in cases(args):
         for method in args.methods:
+            settings = settings_of(method, args.preset, **overrides)
             this = key(case, method, relevant(method, asdict(settings)))
             fresh = args.fresh_ours and method == OURS
             if not args.table and applies(method, case) and (fresh or this not in results):

@@ -1,7 +1,7 @@
 """One setting of the default preset varied, everything else as it is: PSNR (dB) of the restored picture.
 
     python tests/benchmarks/sweep.py alpha --pictures F16 cat --amounts 0.3 0.5 --plot alpha.png
-    python tests/benchmarks/sweep.py alpha --sizes 128 256 --resample --whole     # the rule alpha ~ sqrt(H*W), no tiles
+    python tests/benchmarks/sweep.py alpha --sizes 128 256 --resample
     python tests/benchmarks/sweep.py seed | steps | width | sigma | channels
 
 A line a case, a column a value, with the best value or the spread at the end. Results are appended to the -o file and
@@ -28,8 +28,8 @@ from doprestore.report.plots import line_plot
 VALUES = {
     "alpha": (60, 125, 250, 500, 1000, 2000, 4000),
     "seed": (0, 1, 2, 3, 4),
-    "steps": (400, 800, 2400),
-    "width": (16, 32, 64),
+    "steps": (10, 30, 60, 120),
+    "width": (8, 16, 32),
     "sigma": (0, 1, 3, 5),
     "channels": (1, 3),
 }
@@ -46,7 +46,7 @@ def measure(case: dict, name: str, value: float) -> dict:
         damaged = (damaged + value / 255 * noise).clamp(0, 1)
     settings = image_settings(device=case["device"], **({} if name in OF_THE_PICTURE else {name: value}))
     start = time.perf_counter()
-    result = recover(damaged, settings, tile=None if case["whole"] else "auto")
+    result = recover(damaged, settings)
     return {
         "case": case,
         "name": name,
@@ -77,7 +77,6 @@ def main() -> None:
     parser.add_argument("--amounts", nargs="+", type=float, default=[0.5])
     parser.add_argument("--sizes", nargs="+", type=int, default=[128])
     parser.add_argument("--resample", action="store_true", help="the whole picture at that size, not a crop")
-    parser.add_argument("--whole", action="store_true", help="no tiles")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--plot", type=Path, help="curves over the values, as PNG (needs matplotlib)")
     parser.add_argument("-o", "--output", type=Path, default=Path("results/sweep.jsonl"))
@@ -93,7 +92,7 @@ def main() -> None:
             for amount in args.amounts:
                 for picture in args.pictures:
                     case = {"picture": picture, "size": size, "resample": args.resample, "kind": kind,
-                            "amount": amount, "whole": args.whole, "device": args.device}  # fmt: skip
+                            "amount": amount, "device": args.device}  # fmt: skip
                     if load(picture, size, args.resample) is None:
                         continue
                     label = f"{picture:<10}{kind:<18}{amount:>6.0%}{size:>6}  "

@@ -21,7 +21,7 @@ import torch
 
 from doprestore import machine
 from doprestore.drive import Progress
-from doprestore.image.recovery import recover_light
+from doprestore.image.recovery import recover_image
 from doprestore.image.settings import image_settings
 
 ROUNDS = 3  # the first is of medians, the second warms up, the third counts
@@ -39,7 +39,7 @@ def picture(side: int) -> torch.Tensor:
 def seconds_a_round(side: int, threads: int) -> float:
     seen: list[Progress] = []
     with machine.working_threads(threads):
-        recover_light(
+        recover_image(
             picture(side),
             image_settings(device="cpu", steps=1),
             callback=seen.append,

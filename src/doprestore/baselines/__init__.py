@@ -38,5 +38,5 @@ METHODS = {
     "best-tv-l1": Method("tv", "best_tv_l1", "the same with the weight that is best here (oracle)", oracle=True),
     "dip": Method("deep_prior", "dip", "deep image prior, stopped at the best step (oracle)", oracle=True, fits=True),
     "dip-l1": Method("deep_prior", "dip_l1", "DIP with l1 loss, stopped at the best step (oracle)", oracle=True, fits=True),
-    "known-mask": Method("deep_prior", "known_mask", "our network, told where damage is (oracle)", oracle=True, fits=True),
+    "known-mask": Method("deep_prior", "known_mask", "our fit, told where damage is (oracle)", oracle=True, fits=True),
 }

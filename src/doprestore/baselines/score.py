@@ -5,17 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
 from doprestore.baselines import METHODS
+from doprestore.baselines.deep_prior import prior_settings
 from doprestore.drive import Progress
 from doprestore.image.fitting import recover
-from doprestore.image.screening import Screening
-from doprestore.image.settings import ImageSettings
+from doprestore.image.settings import ImageSettings, image_settings
 from doprestore.metrics import precision_recall, psnr, ssim
 
 OURS = "ours"
+# What has settings of its own beside the fast preset.
+PRIORS = ("dip", "dip-l1")
 _SSIM_SIDE = 11  # pixels; SSIM is not defined for a picture with a smaller side
 
 
@@ -39,6 +42,13 @@ class Score:
     curve: list[tuple[int, float]] = field(default_factory=list)
 
 
+def settings_of(name: str, preset: str = "fast", **overrides: Any) -> ImageSettings:
+    """Settings for a method that fits a network; ``overrides`` as for :func:`image_settings`."""
+    if preset == "fast" and name in PRIORS:
+        return prior_settings(**overrides)
+    return image_settings(preset, **overrides)
+
+
 def score(
     name: str,
     damaged: Tensor,
@@ -48,14 +58,13 @@ def score(
 ) -> Score:
     """Restore ``damaged`` (C, H, W) by "ours" or a name of :data:`METHODS`, and compare with ``clean``.
 
-    ``steps`` are those of each tile, where there are several. ``callback`` makes the methods that fit a network report
-    as they go, and costs them a little time.
+    settings: see :func:`settings_of`. ``callback`` makes the methods that fit a network report as they go, and costs
+    them a little time.
     """
     curve: list[tuple[int, float]] = []
 
     def note(progress: Progress) -> None:
-        # Of one tile among many, the PSNR says little.
-        if progress.steps <= settings.steps + Screening.rounds and progress.psnr is not None:
+        if progress.psnr is not None:
             curve.append((progress.step, progress.psnr))
         if callback is not None:
             callback(progress)

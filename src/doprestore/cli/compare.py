@@ -59,11 +59,11 @@ Example:
 @click.option("--force", is_flag=True, help="Replace files of an earlier comparison in FOLDER.")
 def command(picture: Path, clean: Path | None, kind: str | None, amount: float | None, methods: list[str],
             output: Path | None, force: bool, **options: Any) -> None:  # fmt: skip
-    settings = image_settings(**options)
+    image_settings(**options)  # refuses what makes no sense
     if clean is not None and (kind is not None or amount is not None):
         raise UsageError("--clean says that PICTURE is damaged already; leave out --kind and --amount")
 
     from doprestore.cli.comparison import compare_file  # imports torch
 
     damage = None if clean is not None else (kind or "salt-pepper", 0.5 if amount is None else amount)
-    compare_file(picture, clean, damage, methods, settings, output, force)
+    compare_file(picture, clean, damage, methods, options, output, force)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
 from torch import Tensor
 
 from doprestore.baselines import METHODS
-from doprestore.baselines.score import OURS, Score, score
+from doprestore.baselines.score import OURS, Score, score, settings_of
 from doprestore.cli.screen import Meter
 from doprestore.damage.make import corrupt
 from doprestore.drive import Progress
 from doprestore.errors import InputError, UsageError
-from doprestore.image.settings import ImageSettings
 from doprestore.io.files import check_output, check_targets, make_folder, write_file
 from doprestore.io.images import read_picture, write_picture
 from doprestore.io.tables import write_csv
@@ -30,11 +30,12 @@ def compare_file(
     clean: Path | None,
     damage: tuple[str, float] | None,
     methods: list[str],
-    settings: ImageSettings,
+    options: dict[str, Any],
     folder: Path | None,
     force: bool,
 ) -> None:
-    """Print a line a method as it ends; then write the results to ``folder``, if one is given."""
+    """Print a line a method as it ends; then write the results to ``folder``, if one is given. options: settings of the
+    methods that fit a network."""
     for name in methods:
         if name != OURS:
             METHODS[name].load()  # a missing extra is told before the work, not after
@@ -45,7 +46,7 @@ def compare_file(
         if original.shape != damaged.shape:
             raise InputError(f"--clean {clean}: has another size or other colours than {picture}; give its original")
     else:
-        original, damaged = given, corrupt(given, *damage, settings.seed).picture
+        original, damaged = given, corrupt(given, *damage, options["seed"] or 0).picture
     if folder is not None:
         _prepare(folder, methods, {"PICTURE": picture} | ({} if clean is None else {"--clean": clean}), force)
 
@@ -55,7 +56,7 @@ def compare_file(
     click.echo(_row("damaged", psnr(damaged, original), similar, None, None))
     scores = []
     for name in methods:
-        result = _run(name, damaged, original, settings)
+        result = _run(name, damaged, original, options)
         click.echo(_row(name, result.psnr, result.ssim, result.steps, result.seconds, _is_oracle(name)))
         scores.append(result)
     if folder is not None:
@@ -63,13 +64,15 @@ def compare_file(
         click.echo(f"{folder}: panel.png shows original, damaged, {', '.join(methods)}, left to right")
 
 
-def _run(name: str, damaged: Tensor, original: Tensor, settings: ImageSettings) -> Score:
+def _run(name: str, damaged: Tensor, original: Tensor, options: dict[str, Any]) -> Score:
     fits = name == OURS or METHODS[name].fits
+    settings = settings_of(name, **options)
     total = settings.steps if fits else None
     with Meter(name, total, "step", quiet=not fits) as meter:
 
         def show(progress: Progress) -> None:
-            meter.show(progress.step, progress.steps, PSNR=f"{progress.psnr:.2f} dB")
+            quality = {} if progress.psnr is None else {"PSNR": f"{progress.psnr:.2f} dB"}
+            meter.show(progress.step, progress.steps, **quality)
 
         return score(name, damaged, original, settings, show)
 

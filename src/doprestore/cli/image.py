@@ -31,24 +31,18 @@ def _shown(value: object) -> str:
     type=click.Choice(list(PRESETS)),
     default="fast",
     show_default=True,
-    help="fast: minutes on a laptop. paper: the published 150 000 steps.",
+    help="fast: seconds to minutes on a laptop. paper: the published 150 000 steps.",
 )
 @click.option(
     "--steps",
     type=int,
-    help="Optimisation steps; fast skips some where the damage has few levels. Twice the default, three times "
-    f"and so on (fast only) make as many independent runs, which vote. {_default('steps')}",
+    help=f"Of the fit; with --preset paper of all there is. Fewer are faster, and a little worse. {_default('steps')}",
 )
 @click.option("--width", type=int, help=f"Channels of every layer of the network. {_default('width')}")
 @click.option(
     "--alpha", type=float, help=f"Ratio of the learning rates at 512x512; larger finds more outliers. {_default('alpha')}"
 )
 @click.option("--tau", type=float, help=f"Learning rate of the network. {_default('tau')}")
-@click.option(
-    "--average",
-    type=float,
-    help=f"Decay of the running average of the network's output (fast only). [default: {PRESETS['fast'].average}]",
-)
 @click.option(
     "--output",
     "output_kind",
@@ -86,15 +80,6 @@ def _shown(value: object) -> str:
 )
 @click.option("--quality", type=click.IntRange(1, 100), help="Of .jpg [default: 95] and .webp [default: lossless].")
 @click.option("--subsampling", type=click.Choice(["4:4:4", "4:2:2", "4:2:0"]), help="Of .jpg. [default: 4:4:4]")
-@click.option(
-    "--tile",
-    type=NumberOr("auto", "none", what="a number of pixels"),
-    metavar="auto|none|N",
-    default="auto",
-    show_default=True,
-    help="Work in overlapping, blended tiles of N pixels; auto: of 192, or less where the free memory demands "
-    "it; none: as a whole.",
-)
 @checkpoint_options
 @click.option(
     "--dry-run",

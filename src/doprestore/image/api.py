@@ -41,7 +41,6 @@ def restore_image(
     *,
     layout: str = "CHW",
     preset: str = "fast",
-    tile: int | str | None = "auto",
     mask: Array | None = None,
     clean: Array | None = None,
     callback: Callable[[Progress], None] | None = None,
@@ -52,8 +51,6 @@ def restore_image(
 
     picture: array or tensor, float in [0, 1], of shape (H, W), or (C, H, W) with ``layout="CHW"``,
         or (H, W, C) with ``layout="HWC"``; C = 1 or 3; any size.
-    tile: the side of the overlapping tiles that the picture is worked on in, None for the whole, or "auto", which takes
-        tiles of 192 for what is larger, except with the paper's preset.
     mask: bool, True where a value is known to be bad, (H, W) or of the shape of ``picture``; the rest may be bad too.
         So is what is NaN in ``picture``.
     clean: the undamaged picture in the same layout, for the PSNR in the reports alone.
@@ -73,7 +70,7 @@ def restore_image(
     if (gaps := data.isnan()).any():
         unknown = gaps if unknown is None else gaps | checked_mask(unknown, data)
         data = torch.where(gaps, 0.5, data)
-    result = recover(data, chosen, tile=tile, mask=unknown, clean=reference, callback=callback, should_stop=should_stop)
+    result = recover(data, chosen, mask=unknown, clean=reference, callback=callback, should_stop=should_stop)
 
     def back(values: Tensor) -> Array:
         if np.ndim(picture) == 2:

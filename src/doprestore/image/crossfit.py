@@ -17,7 +17,7 @@ from torch import Tensor
 from doprestore.drive import State
 from doprestore.image.corrector import edge_marks, shown
 from doprestore.image.frame import Cuts, cuts_of
-from doprestore.image.learner import CROP, Learner, Lesson, choose_crops
+from doprestore.image.learner import CROP, Learner, Lesson, Place, choose_crops
 from doprestore.image.settings import ImageSettings
 from doprestore.image.unseen import FOLDS, fill_without, windows
 
@@ -60,13 +60,13 @@ class CrossFit:
             predicted[place] = found[inner]
         return predicted.clamp(0, 1)
 
-    def _exercises(self, places: list) -> list:
+    def _exercises(self, places: list[Place]) -> list[tuple[Place, int]]:
         if len(places) == 1:
             return [(places[0], fold) for fold in range(FOLDS)]
         return [(place, (2 * index + fold) % FOLDS) for index, place in enumerate(places) for fold in range(2)]
 
     @torch.no_grad()
-    def _lesson(self, place: tuple, fold: int, trust: Tensor, whole: Tensor, mean: Tensor) -> Lesson:
+    def _lesson(self, place: Place, fold: int, trust: Tensor, whole: Tensor, mean: Tensor) -> Lesson:
         hidden = self.folds[place] == fold
         cuts = cuts_of(self.cuts, place, *self.y.shape[1:])
         filled = fill_without(self.y[place], trust[place], hidden, self.whitening, cuts).clamp(0, 1)

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from doprestore.image.kept import neighbourhood_means
-
 LEVELS = 256  # that are told apart between black and white
 FAR = 0.25  # so far off the network's picture, what was found is an outlier without doubt
 CONCENTRATED = 10.0  # a level stands out that holds so many times its even share of the outliers,
@@ -181,5 +179,6 @@ def _frame(at: Tensor, share: float) -> Tensor:
 
 
 def _density(at: Tensor) -> Tensor:
-    """(H, W): the share of each neighbourhood that is in the mask."""
-    return neighbourhood_means(at.float()[None], NEIGHBOURHOOD)[0]
+    """(H, W): the share of each neighbourhood, as far as it is in the picture, that is in the mask."""
+    values = at.float()[None, None]
+    return nn.functional.avg_pool2d(values, NEIGHBOURHOOD, 1, NEIGHBOURHOOD // 2, count_include_pad=False)[0, 0]

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from doprestore.errors import InputError
+from doprestore.image.fill import smoothed
 from doprestore.image.fit import Fit
 from doprestore.image.masks import checked_mask
 from doprestore.image.screening import Screening
@@ -46,21 +47,26 @@ class Light:
     def __init__(self, picture: Tensor, settings: ImageSettings, mask: Tensor | None, clean: Tensor | None = None):
         self.device = choose_device(settings.device)
         self.settings = settings
-        self.y = picture.to(self.device, torch.float32)
-        known = torch.ones_like(self.y, dtype=torch.bool)
+        self.picture = self.y = picture.to(self.device, torch.float32)
+        self.known = torch.ones_like(self.y, dtype=torch.bool)
         if mask is not None:
-            known = ~checked_mask(mask, picture).to(self.device)
-        self.known = known.contiguous()
+            self.known = (~checked_mask(mask, picture).to(self.device)).contiguous()
+            # What is known to be bad must not tell of anything.
+            self.y = torch.where(self.known, self.y, smoothed(self.y, self.known.to(self.y.dtype)))
         self.clean = None if clean is None else clean.to(self.device, torch.float32)
         self.screening = Screening(self.y, self.known, odds=1.0, settings=settings)
         self.fit: Fit | None = None
         self.answer = self.y
         self.finished = False
-        self._fit_steps = settings.steps if min(picture.shape[1:]) >= LEAST_SIDE else 0
+        self._fit_steps = settings.steps if min(self.y.shape[1:]) >= LEAST_SIDE else 0
 
     @property
     def steps(self) -> int:
-        return self.screening.rounds + (self.fit.steps if self.fit else self._fit_steps)
+        """At most; rounds of the search that were not needed do not count."""
+        if self.finished:
+            return self.step_number
+        searched = self.screening.round if self.screening.done else self.screening.rounds
+        return searched + (self.fit.steps if self.fit else self._fit_steps)
 
     @property
     def step_number(self) -> int:
@@ -73,7 +79,7 @@ class Light:
     @property
     def loss(self) -> Tensor:
         """The objective of the fit; before that the mean square of what unseen predictions of whole values are off by."""
-        if self.fit is not None:
+        if self.fit is not None and self.fit.step_number:
             return self.fit.loss
         whole = ~self.found
         return ((self.y - self.screening.predicted).square() * whole).sum() / whole.sum().clamp(min=1)
@@ -91,7 +97,7 @@ class Light:
             return
         if self.fit is None:
             self.fit = self._new_fit()
-        if self.fit.steps:
+        if self.fit.step_number < self.fit.steps:  # a picture of few pixels is filled, in no step
             self.fit.step()
         if self.fit.step_number == self.fit.steps:
             self.compose()
@@ -105,6 +111,16 @@ class Light:
             self.fit = self.fit or self._new_fit()
             self.answer = torch.where(self.found, self.fit.apply(), self.y)
         self.finished = True
+
+    def network_output(self) -> Tensor:
+        """(C, H, W): what is predicted of each value unseen; φ(θ) of the fit for those that were found damaged."""
+        predicted = self.screening.predicted
+        fitted = self.fit is not None and self.finished
+        return torch.where(self.found, self.answer, predicted) if fitted else predicted
+
+    def restored(self) -> Tensor:
+        """The answer as far as there is one, by ``settings.output``."""
+        return self.network_output() if self.settings.output == "network" else self.answer
 
     def damage(self) -> tuple[Damage, ...]:
         """What was found, by kind, as far as there is any."""
@@ -121,7 +137,7 @@ class Light:
 
     def report(self) -> Mapping[str, Any]:
         stage = "search" if self.fit is None else "fit"
-        quality = None if self.clean is None else psnr(self.answer, self.clean)
+        quality = None if self.clean is None else psnr(self.restored(), self.clean)
         return {"stage": stage, "outlier_share": float(self.found.float().mean()), "psnr": quality}
 
     def _new_fit(self) -> Fit:

@@ -1,7 +1,7 @@
 """How much memory a recovery needs: measured by tests/benchmarks/memory.py, as a formula with a margin.
 
-The search of the fast preset holds several arrays of the size of the picture. In its race, and with the paper's preset,
-activations of the U-Net dominate: they grow with the pixels, and with the width on top of the 32 input channels.
+The fast preset holds several arrays of the size of the picture. With the paper's preset, activations of the U-Net
+dominate: they grow with the pixels, and with the width on top of the 32 input channels.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ BFLOAT16 = (750, 50)
 WEIGHT_BYTES = 2240
 # Bytes that libraries take for themselves.
 WORKSPACE = 100 * 2**20
-# Of the search and the fit of what it found: bytes a value of the picture, and what they take for a picture of any size.
+# Of the fast preset: bytes a value of the picture, and what they take for a picture of any size.
 # Measured on Linux, PyTorch 2.14 on a CPU, in colour with and without random values on 1 %: 180 to 190 MB at 512x512 and
-# 640 at 1024x1024 (tests/benchmarks/memory.py --light); the rest is the margin, a quarter at 12 megapixels.
+# 640 at 1024x1024 (tests/benchmarks/memory.py); the rest is the margin, a quarter at 12 megapixels.
 LIGHT_VALUE = 250
 LIGHT_WORKSPACE = 120 * 2**20
 ANSWER_VALUE = 20  # bytes a value of the answer, and while it is written
 
 
 def light_bytes(shape: tuple[int, ...]) -> int:
-    """About how many bytes the search and the fit take for a picture (C, H, W), rather over than under."""
+    """About how many bytes the fast preset takes for a picture (C, H, W), rather over than under."""
     return LIGHT_VALUE * math.prod(shape) + LIGHT_WORKSPACE
 
 
-def bytes_needed(shape: tuple[int, ...], settings: ImageSettings, device: torch.device) -> int:
-    """About how many bytes the recovery of a picture (C, H, W) takes on ``device``, rather over than under."""
+def paper_bytes(shape: tuple[int, ...], settings: ImageSettings, device: torch.device) -> int:
+    """About how many bytes the paper's preset takes for a picture (C, H, W) on ``device``, rather over than under."""
     height, width = Padding(*shape[1:]).padded
     constant, per_channel = BFLOAT16 if uses_bfloat16(settings.convolutions, device) else FLOAT32
     return height * width * (constant + per_channel * settings.width) + WEIGHT_BYTES * settings.width**2 + WORKSPACE

@@ -1,4 +1,4 @@
-"""How θ moves: in the fast preset by orthogonalised momentum for the convolutions and Adam for the rest.
+"""How θ moves where it is not by SGD: orthogonalised momentum for the convolutions and Adam for the rest.
 
 References:
   Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024
@@ -11,21 +11,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from doprestore.image.settings import ImageSettings
-
 # The share of the momentum that a step keeps: that of the reference.
 MOMENTUM = 0.9
 # The rate of Adam for norms, biases and the thin layers, as a share of the rate of Muon for the rest.
 ADAM_SHARE = 0.3
 # Coefficients a, b, c of a quintic step, from the reference.
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
-
-
-def optimizers(network: nn.Module, settings: ImageSettings, device: torch.device) -> list[torch.optim.Optimizer]:
-    """Those of the preset for all parameters of φ, with the rate ``settings.tau``."""
-    if settings.is_paper:
-        return [torch.optim.SGD(network.parameters(), lr=settings.tau)]
-    return muon_and_adam(network, settings.tau, device)
 
 
 def muon_and_adam(network: nn.Module, tau: float, device: torch.device) -> list[torch.optim.Optimizer]:
@@ -37,15 +28,6 @@ def muon_and_adam(network: nn.Module, tau: float, device: torch.device) -> list[
     rest = [weight for name, weight in named.items() if name not in wide]
     kind = {"fused": device.type != "mps", "capturable": device.type == "cuda"}
     return [Muon(matrices, lr=tau), torch.optim.Adam(rest, lr=ADAM_SHARE * tau, betas=(0.9, 0.99), **kind)]
-
-
-@torch.no_grad()
-def forget(optimizers: list[torch.optim.Optimizer]) -> None:
-    """Set their states back to the start, in place: a CUDA graph knows the tensors by address."""
-    for optimizer in optimizers:
-        for state in optimizer.state.values():
-            for value in state.values():
-                value.zero_()
 
 
 class Muon(torch.optim.Optimizer):

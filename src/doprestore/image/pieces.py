@@ -51,8 +51,8 @@ def recover_pieces(
     save: Save | None = None,
     resume: State | None = None,
 ) -> ImageResult:
-    """As :func:`doprestore.image.recovery.recover_image`, in pieces of ``side`` pixels, each by ``recover(piece, ...)``,
-    which takes the same options.
+    """As :func:`doprestore.image.recovery.recover_image`, in pieces of ``side`` pixels, each by
+    ``recover(piece, settings, ...)``, which takes the same options.
 
     In a :class:`Progress` the steps are those of all pieces, as far as they can be told; loss, share and PSNR are those of
     the piece at work. After an early stop what no piece has reached is as it was.
@@ -67,6 +67,7 @@ def recover_pieces(
         outer, place, inner = parts[whole.finished]
         result = recover(
             picture[outer].contiguous(),
+            settings,
             mask=None if mask is None else mask[outer].contiguous(),
             clean=None if clean is None else clean[outer].contiguous(),
             callback=callback and (lambda progress: callback(whole.progress(progress, len(parts)))),

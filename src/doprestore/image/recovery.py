@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from doprestore.drive import Progress, Save, State, drive
-from doprestore.image.light import Damage, Light, suits
+from doprestore.drive import Ended, Job, Progress, Save, State, StepsOf, drive
+from doprestore.image.light import Damage, Light
 from doprestore.image.masks import check_picture
-from doprestore.image.repeated import RepeatedRecovery
+from doprestore.image.paper import PaperRecovery
 from doprestore.image.settings import ImageSettings
 from doprestore.metrics import psnr
 
@@ -57,9 +57,10 @@ def recover_image(
     resume: State | None = None,
     save: Save | None = None,
 ) -> ImageResult:
-    """Run the recovery of a (C, H, W) picture in [0, 1] and return the result.
+    """Run the recovery of a (C, H, W) picture in [0, 1] and return the result: by the search for damage and a fit of what
+    it found (:mod:`doprestore.image.light`), or with the paper's preset by its pipeline (:mod:`doprestore.image.paper`).
 
-    mask: True where a value is known to be bad, see :class:`doprestore.image.step.ImageRecovery`.
+    mask: True where a value is known to be bad, (H, W) or (C, H, W).
     clean: the undamaged picture, for the PSNR in the reports alone; it never influences the result.
     callback: called with a :class:`Progress` every ``report_every`` steps (default: about 200 reports) and at the end.
     should_stop: asked after every step; True ends the recovery with what there is.
@@ -68,98 +69,65 @@ def recover_image(
     Raises :class:`InputError`, :class:`UsageError`, and :class:`NumericalError` when the loss is not finite.
     """
     check_picture(picture, clean)
-    recovery = RepeatedRecovery(picture, settings, mask)
-    if clean is not None:
-        clean = clean.to(recovery.device, torch.float32)
-    ended = drive(
-        _Watched(recovery, clean),
-        callback=callback,
-        should_stop=should_stop,
-        save=save,
-        resume=resume,
-        report_every=report_every,
-    )
-    return ImageResult(
-        restored=recovery.restored().cpu().clamp(0, 1),
-        network=recovery.network_output().cpu().clamp(0, 1),
-        outliers=recovery.corruption().cpu(),
-        found=recovery.found_outliers().cpu(),
-        settings=settings,
-        device=str(recovery.device),
-        steps=recovery.step_number,
-        loss=recovery.loss.item(),
-        seconds=ended.seconds,
-        interrupted=ended.interrupted,
-    )
+
+    def driven(job: Job) -> Ended:
+        return drive(job, callback=callback, should_stop=should_stop, save=save, resume=resume, report_every=report_every)
+
+    if settings.is_paper:
+        paper = _Paper(PaperRecovery(picture, settings, mask), clean)
+        return paper.result(driven(paper))
+    light = Light(picture, settings, mask, clean)
+    return _result(light, driven(light))
 
 
-def recover_light(
-    picture: Tensor,
-    settings: ImageSettings,
-    *,
-    mask: Tensor | None = None,
-    clean: Tensor | None = None,
-    callback: Callable[[Progress], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
-    report_every: int | None = None,
-    resume: State | None = None,
-    save: Save | None = None,
-) -> ImageResult | None:
-    """As :func:`recover_image`, by the search for damage and a fit of what it found (:mod:`doprestore.image.light`).
-
-    None where that is not for this picture: it is damaged too heavily, or ``resume`` is the state of another recovery.
-    """
-    if not suits(tuple(picture.shape), settings) or (resume is not None and "screening" not in resume):
-        return None
-    check_picture(picture, clean)
-    job = Light(picture, settings, mask, clean)
-    ended = drive(job, callback=callback, should_stop=should_stop, save=save, resume=resume, report_every=report_every)
-    if job.is_heavy:
-        return None
+def _result(light: Light, ended: Ended) -> ImageResult:
+    """Of the fast preset."""
     if ended.interrupted:
-        job.compose()
-    found = job.found if job.fit is not None else ~job.known
+        light.compose()
+    # What an interrupted search has found so far has not been replaced.
+    found = light.found if light.fit is not None else ~light.known
     return ImageResult(
-        restored=job.answer.cpu().clamp(0, 1),
-        network=torch.where(job.found, job.answer, job.screening.predicted).cpu().clamp(0, 1),
-        outliers=torch.where(found, job.y - job.answer, 0.0).cpu(),
+        restored=light.restored().cpu().clamp(0, 1),
+        network=light.network_output().cpu().clamp(0, 1),
+        outliers=torch.where(found, light.picture - light.answer, 0.0).cpu(),
         found=found.cpu(),
-        settings=settings,
-        device=str(job.device),
-        steps=job.step_number,
-        loss=float(job.loss),
+        settings=light.settings,
+        device=str(light.device),
+        steps=light.step_number,
+        loss=float(light.loss),
         seconds=ended.seconds,
         interrupted=ended.interrupted,
-        damage=job.damage(),
-        print_like=job.screening.print_like,
+        damage=light.damage(),
+        print_like=light.screening.print_like,
     )
 
 
-class _Watched:
-    """A recovery as a job for :func:`doprestore.drive.drive`, held against the undamaged picture where that is known."""
+class _Paper(StepsOf):
+    """The paper's pipeline as a job for :func:`doprestore.drive.drive`, held against the undamaged picture where that is
+    known."""
 
     remedy = "use a smaller --tau or --precision float32"
 
-    def __init__(self, recovery: RepeatedRecovery, clean: Tensor | None):
+    def __init__(self, recovery: PaperRecovery, clean: Tensor | None):
+        super().__init__(recovery, recovery.settings.steps)
         self.recovery = recovery
-        self.clean = clean
-        self.steps = recovery.settings.steps
-        self.step = recovery.step
-        self.state_dict = recovery.state_dict
-        self.load_state_dict = recovery.load_state_dict
-
-    @property
-    def step_number(self) -> int:
-        return self.recovery.step_number
-
-    @property
-    def done(self) -> bool:
-        return self.step_number == self.steps
-
-    @property
-    def loss(self) -> Tensor:
-        return self.recovery.loss
+        self.clean = None if clean is None else clean.to(recovery.device, torch.float32)
 
     def report(self) -> Mapping[str, float | None]:
         quality = None if self.clean is None else psnr(self.recovery.restored(), self.clean)
         return {"outlier_share": self.recovery.found_outliers().float().mean().item(), "psnr": quality}
+
+    def result(self, ended: Ended) -> ImageResult:
+        recovery = self.recovery
+        return ImageResult(
+            restored=recovery.restored().cpu().clamp(0, 1),
+            network=recovery.network_output().cpu().clamp(0, 1),
+            outliers=recovery.corruption().cpu(),
+            found=recovery.found_outliers().cpu(),
+            settings=recovery.settings,
+            device=str(recovery.device),
+            steps=recovery.step_number,
+            loss=recovery.loss.item(),
+            seconds=ended.seconds,
+            interrupted=ended.interrupted,
+        )

@@ -19,7 +19,6 @@ from doprestore.drive import State
 from doprestore.image.crossfit import CrossFit
 from doprestore.image.fill import CERTAIN, choose_whitening
 from doprestore.image.frame import detached_edges
-from doprestore.image.kept import COUPLED, channel_coupling
 from doprestore.image.levels import FAR, shared_levels
 from doprestore.image.settings import LEAST_SIDE, ImageSettings
 from doprestore.image.unseen import first_guess, median_guess, pixel_folds, predict, value_folds
@@ -44,6 +43,7 @@ BLIND = 0.25  # as large as random tones' would be are the errors of noise (0.29
 OWN_SEEDS = 2**32  # the search draws from the seed after that many
 ENOUGH = 100_000  # values that an error is measured on
 LOG_ODDS = 9.0  # no verdict is surer than that
+COUPLED = 0.5  # the channel coupling from which on it is whole pixels that are damaged
 
 
 class Screening:
@@ -167,6 +167,7 @@ class Screening:
             odds = pixels.probability.clamp(1e-6, 1 - 1e-6).logit().clamp(-LOG_ODDS, LOG_ODDS)
             whole = odds.median(0, keepdim=True).values.sigmoid().expand_as(self.y)
             if by_value is None:
+                assert by_pixel is not None  # pixels is of it
                 self.predicted, self.probability = by_pixel, torch.where(self.known, whole, 1.0)
             else:
                 self.probability = 1 - (1 - self.probability) * (1 - whole)
@@ -256,3 +257,15 @@ class Screening:
 
 
 _TENSORS = ("whitening", "predicted", "probability", "toned", "_suspects")
+
+
+def channel_coupling(lost: Tensor) -> float:
+    """How much it is whole pixels that are lost rather than single values: 0 as by chance, 1 where no pixel keeps any.
+
+    lost: bool (C, H, W). 1 for a grey picture, whatever is lost; else 0 where nothing is.
+    """
+    if len(lost) == 1 or lost.all():
+        return 1.0
+    share = lost.float().mean().item()
+    chance = share ** len(lost)
+    return (lost.all(dim=0).float().mean().item() - chance) / (share - chance) if share else 0.0

@@ -19,14 +19,8 @@ INPUT_CHANNELS = 32
 # Sides in pixels must be multiples of this, and at least twice as much: at 1x1 reflection padding fails.
 STRIDE = 2**SCALES
 MIN_SIDE = 2 * STRIDE
-# Up to so many pixels a CPU spends its time on calling operations, whatever these do (tests/benchmarks/step_speed.py).
+# Up to so many pixels a CPU spends its time on calling operations, whatever these do.
 SMALL = 64 * 64
-# The least spread of a colour axis, as a share of that of the first axis.
-LEAST_SPREAD = 0.05
-# A spread (standard deviation of the logits) of no more than this along the first axis is no colour to go by.
-FLAT = 1e-3
-# Logits are taken of tones no nearer to black and to white than this, of 1.
-DARKEST = 0.02
 
 
 def _block(inputs: int, outputs: int, kernel: int, padding: str, stride: int = 1) -> nn.Sequential:
@@ -120,46 +114,17 @@ class UNet(nn.Module):
     H and W must be multiples of 32 and at least 64. ``padding`` is that of the convolutions: "reflect" as in the
     published code, or "zeros", which tells the network where the border is, so that it learns frames and defective
     borders sooner, and saves copies.
-
-    The picture is the sigmoid of ``axes`` · head + ``centre``, which are the identity and 0 at first; see
-    :meth:`know_colours`.
     """
 
     def __init__(self, channels: int, width: int, padding: str = "reflect"):
         super().__init__()
-        self.axes: Tensor
-        self.centre: Tensor
-        self.register_buffer("axes", torch.eye(channels))
-        self.register_buffer("centre", torch.zeros(channels))
         body = Scale(width, width, None, padding)
         for scale in reversed(range(SCALES - 1)):
             body = Scale(INPUT_CHANNELS if scale == 0 else width, width, body, padding)
         self.body = body
         self.head = nn.Conv2d(width, channels, 1)
 
-    @torch.no_grad()
-    def know_colours(self, picture: Tensor, graded: bool = True) -> None:
-        """Start from the mean colour of a picture, (C, H, W) or (C, pixels) in [0, 1], and learn differences from it along
-        the principal axes of its colours, if ``graded`` each as much slower as there is less of them. In logits.
-
-        What φ can make stays the same. But most pictures are nearly grey, their channels alike, and outliers are not: a
-        head whose channels know nothing of each other learns a red impulse as soon as a white window. Where whole pixels are
-        missing, though, there is no channel left to tell of another, and slow axes have only their price: dull colours.
-        """
-        logits = picture.nan_to_num().clamp(DARKEST, 1 - DARKEST).logit().flatten(1)  # (C, H·W)
-        covariance = logits.cov(correction=0).view_as(self.axes)
-        variances, axes = torch.linalg.eigh(covariance.cpu())  # not worth a GPU's while, and MPS has none
-        spread = variances.clamp(min=0).sqrt()
-        largest = spread.max()
-        spread = torch.where(largest > FLAT, (spread / largest).clamp(min=LEAST_SPREAD if graded else 1.0), 1.0)
-        self.axes.copy_(axes * spread)
-        self.centre.copy_(logits.mean(dim=1))
-
     def forward(self, z: Tensor) -> Tensor:
-        assert self.head.bias is not None
-        # Sums of products, for autocast would round the factors of a matrix product.
-        weight = (self.axes[:, :, None] * self.head.weight.flatten(1)).sum(dim=1)  # (C, width)
-        bias = (self.axes * self.head.bias).sum(dim=1) + self.centre
-        logits = nn.functional.conv2d(self.body(z), weight[:, :, None, None], bias).contiguous()
+        logits = self.head(self.body(z)).contiguous()
         # In the precision of the weights: bfloat16 has no more than 128 numbers between 1/2 and 1.
         return torch.sigmoid(logits.to(self.head.weight.dtype))

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from doprestore.baselines.deep_prior import PriorFit
+from doprestore.baselines.deep_prior import prior_fit
 from doprestore.drive import Saver, StepsOf, drive
+from doprestore.image.paper import PaperRecovery
 from doprestore.image.settings import ImageSettings
-from doprestore.image.step import ImageRecovery
 from doprestore.io.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from doprestore.io.tables import write_csv
 from doprestore.metrics import psnr
@@ -40,7 +40,7 @@ class LongRun(StepsOf):
     remedy = "use --preset fast"
 
     def __init__(self, damaged: Tensor, clean: Tensor, settings: ImageSettings, loss: str | None = None):
-        self.fit = ImageRecovery(damaged, settings) if loss is None else PriorFit(damaged, settings, loss)
+        self.fit = PaperRecovery(damaged, settings) if loss is None else prior_fit(damaged, settings, loss)
         super().__init__(self.fit, settings.steps)
         self.is_dop = loss is None
         self.damaged, self.clean = damaged.to(self.fit.device), clean.to(self.fit.device)

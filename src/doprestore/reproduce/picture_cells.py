@@ -13,10 +13,10 @@ from typing import NamedTuple, TypeVar
 from torch import Tensor
 
 from doprestore.baselines import METHODS
+from doprestore.baselines.score import OURS, settings_of
 from doprestore.damage.make import corrupt
 from doprestore.drive import Progress
 from doprestore.image.recovery import recover_image
-from doprestore.image.settings import image_settings
 from doprestore.metrics import psnr
 from doprestore.report.plots import line_plot
 from doprestore.reproduce.figure import Cell, Note, Outcome, Plan, Row, Runs, Verdict
@@ -59,8 +59,13 @@ class End(NamedTuple):
 def _run(cell: Cell, plan: Plan, note: Note) -> Outcome:
     clean = clean_picture(plan, cell)
     damaged = damage(clean, cell)
-    settings = image_settings(cell["preset"], width=cell["width"], steps=cell["steps"], alpha=cell["alpha"],
-                              seed=cell["seed"], device=plan.device, output="network")  # fmt: skip
+    settings = settings_of(
+        BASELINES.get(cell["method"], OURS),
+        cell["preset"],
+        output="network",
+        device=plan.device,
+        **{name: cell[name] for name in ("width", "steps", "alpha", "seed")},
+    )
     start = psnr(damaged, clean)
     if settings.is_paper:
         run = LongRun(damaged, clean, settings, LOSSES[cell["method"]])
@@ -75,7 +80,7 @@ def _run(cell: Cell, plan: Plan, note: Note) -> Outcome:
         rows.append({"step": progress.step, "psnr": progress.psnr, "best": best, "damaged": start})
         note(progress.step, progress.steps)
 
-    if cell["method"] == DOP:  # the whole picture at once, as in the paper: no tiles
+    if cell["method"] == DOP:
         return Outcome(rows, recover_image(damaged, settings, clean=clean, callback=report).restored)
     method = METHODS[BASELINES[cell["method"]]].load()
     return Outcome(rows, method(damaged, clean, settings, callback=report))
@@ -117,7 +122,8 @@ def picture_cell(
 ) -> Cell:
     """A run of a method. side: of the crop about the centre at scale "small"; the other scales take the picture whole."""
     steps = SHORTER.get(method) if plan.scale == "small" and plan.preset == "paper" else None
-    settings = image_settings(plan.preset, width=width or (128 if plan.scale == "full" else 32), alpha=alpha, steps=steps)
+    width = width or (128 if plan.scale == "full" else 32)
+    settings = settings_of(BASELINES.get(method, OURS), plan.preset, width=width, alpha=alpha, steps=steps)
     cell: Cell = {"picture": picture, "side": side if plan.scale == "small" else 0}
     clean = clean_picture(plan, cell)
     return cell | {

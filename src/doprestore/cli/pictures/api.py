@@ -34,7 +34,6 @@ def restore_file(
     value_range: tuple[float | str, float | str] | None = None,
     quality: int | None = None,
     subsampling: str | None = None,
-    tile: str | int = "auto",
     force: bool = False,
     **settings: object,
 ) -> dict[str, object]:
@@ -61,7 +60,6 @@ def restore_file(
         force=force,
         checkpoint_every=checkpoint_every,
         resume=resume,
-        tile=tile,
         quiet=True,
     )
     job = plan_one(Path(source), Path(destination), files, choices)

@@ -3,7 +3,8 @@ the restoration itself goes by. Imports torch.
 
 The one place that knows how the cost of a picture follows from its size. How much of a picture is damaged only its
 restoration can tell, so there are three answers: undamaged, where it ends with the search; lightly damaged, where a fit
-follows; and heavily, where the race does.
+follows a search by fills; and heavily, where a search by the network comes between them. The paper's preset takes the same
+time for all.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import astuple, dataclass, replace
 from functools import cache
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -18,25 +20,25 @@ from torch import Tensor
 from doprestore import machine
 from doprestore.cli.pictures.jobs import Choices
 from doprestore.drive import REPORTS, Progress
-from doprestore.image.fit import STEPS
 from doprestore.image.fitting import Fitting
-from doprestore.image.grid import BYTES_KEPT, Grid, tiles_at_a_time
-from doprestore.image.light import suits
-from doprestore.image.memory import ANSWER_VALUE, bytes_needed, light_bytes
-from doprestore.image.recovery import recover_image, recover_light
+from doprestore.image.memory import ANSWER_VALUE, light_bytes, paper_bytes
+from doprestore.image.recovery import recover_image
+from doprestore.image.screening import FILL_ROUNDS
 from doprestore.image.settings import ImageSettings
 
-# Sides in pixels of the two pictures that the race is timed on; the time of a step is taken to be linear in the pixels
-# (tests/benchmarks/estimates.py compares the estimates with what the work took).
+# Sides in pixels of the two pictures that a step of the paper's preset is timed on; the time of a step is taken to be
+# linear in the pixels (tests/benchmarks/estimates.py compares the estimates with what the work took).
 SMALL, LARGE = 64, 192
 # Steps that do not count, because libraries set up their kernels in them, and steps that are timed.
 WARM_UP, TIMED = 4, 12
-# Sides of the pictures that the search and the fit are timed on; above the second, the time is taken to be linear.
+# Sides of the pictures that the fast preset is timed on; above the second, the time is taken to be linear.
 SIDES = (64, 160, 256)
 # Steps of the fit that are made for that; the others are taken to be as long.
 FEW = 4
-# The share of damaged values in these pictures.
-STRUCK = 0.02
+# The share of damaged values in a lightly and in a heavily damaged one of these pictures.
+LIGHT, HEAVY = 0.02, 0.4
+# Rounds of the search by the network that a heavily damaged picture usually takes.
+NET_ROUNDS = 4
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,12 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Stages:
-    """Seconds of the search where nothing is found, of the search where something is, and of the fit with all about it."""
+    """Seconds of the search by fills where nothing is found, of that where something is, of the search by the network, and
+    of the fit with all about it."""
 
     quick_search: float
     search: float
+    net_search: float
     fit: float
 
 
@@ -64,47 +68,26 @@ class Estimator:
 
     def __init__(self, settings: ImageSettings, choices: Choices):
         self._settings = settings
-        self._tile = None if choices.tile == "none" else choices.tile
         self._jobs = choices.jobs
         self._asked = choices.threads
         self._device = machine.choose_device(settings.device)
 
     def __call__(self, shape: tuple[int, ...]) -> Estimate:
         """Of a picture (C, H, W). Raises :class:`DoprestoreError` for what this machine has no memory for."""
-        fitting = Fitting(shape, self._settings, self._tile, jobs=self._jobs)
-        race, needed = self._race(shape, fitting)
-        if not suits(shape, self._settings):
-            return Estimate(None, None, race, needed)
+        fitting = Fitting(shape, self._settings, jobs=self._jobs)
         pixels = shape[1] * shape[2]
+        threads = self._threads(pixels)
+        if self._settings.is_paper:
+            seconds = self._settings.steps * _seconds_a_step(self._settings, pixels, threads)
+            return Estimate(None, None, seconds, paper_bytes(shape, self._settings, self._device))
         side = fitting.piece or max(shape[1:])
-        worked_on = (shape[0], min(side, shape[1]), min(side, shape[2]))
-        searched = light_bytes(worked_on)
+        needed = light_bytes((shape[0], min(side, shape[1]), min(side, shape[2])))
         if fitting.piece is not None:
-            answer = ANSWER_VALUE * math.prod(shape)
-            needed, searched = needed + answer, searched + answer
-        stages = _stages(self._settings, shape[0], pixels, self._threads(pixels))
+            needed += ANSWER_VALUE * math.prod(shape)
+        stages = _stages(self._settings, shape[0], pixels, threads)
         light = stages.search + stages.fit
-        return Estimate(stages.quick_search, light, stages.search + race, max(needed, searched))
-
-    def _race(self, shape: tuple[int, ...], fitting: Fitting) -> tuple[float, int]:
-        """Seconds and bytes where the race is all there is."""
-        tile, pieces = fitting.tile, 1
-        if fitting.piece is not None:
-            pieces = fitting.tiles
-            shape = (shape[0], min(shape[1], fitting.piece), min(shape[2], fitting.piece))
-        threads = self._threads(shape[1] * shape[2])
-        if tile is None or max(shape[1:]) <= tile:
-            seconds = self._settings.steps * _seconds_a_step(self._settings, shape[1] * shape[2], threads)
-            return pieces * seconds, bytes_needed(shape, self._settings, self._device)
-        grid = Grid(shape[1], shape[2], tile)
-        tiles, size = len(grid.corners()), grid.size
-        free = machine.free_memory(self._device)
-        workers = tiles_at_a_time(shape, tile, self._settings, 2**62 if free is None else free)
-        workers = max(1, min(workers, tiles, threads))
-        rounds = -(-tiles // workers)
-        each = _seconds_a_step(self._settings, size[0] * size[1], max(1, threads // workers))
-        needed = workers * bytes_needed((shape[0], *size), self._settings, self._device) + BYTES_KEPT * shape[1] * shape[2]
-        return pieces * rounds * self._settings.steps * each, needed
+        # Where much is missing the fit takes twice the steps.
+        return Estimate(stages.quick_search, light, light + stages.net_search + stages.fit, needed)
 
     def _threads(self, pixels: int) -> int:
         if self._asked is not None or self._jobs > 1:
@@ -113,7 +96,7 @@ class Estimator:
 
 
 def _seconds_a_step(settings: ImageSettings, pixels: int, threads: int) -> float:
-    """Of the race on a picture of so many pixels."""
+    """Of the paper's preset on a picture of so many pixels."""
     small, large = (_timed(settings, side, threads) for side in (SMALL, LARGE))
     slope = max(0.0, large - small) / (LARGE**2 - SMALL**2)
     return max(small / 4, small + slope * (pixels - SMALL**2))
@@ -121,7 +104,7 @@ def _seconds_a_step(settings: ImageSettings, pixels: int, threads: int) -> float
 
 @cache
 def _timed(settings: ImageSettings, side: int, threads: int) -> float:
-    """The seconds of a step of the race, measured on noise."""
+    """The seconds of a step of the paper's preset, measured on noise."""
     picture = torch.rand(3, side, side, generator=torch.Generator().manual_seed(0))
     seen: list[Progress] = []
 
@@ -151,29 +134,43 @@ def _stages(settings: ImageSettings, channels: int, pixels: int, threads: int) -
 
 @cache
 def _timed_stages(settings: ImageSettings, channels: int, side: int, threads: int) -> Stages:
-    """Measured on a picture that is undamaged, and on the same with random values on :data:`STRUCK`."""
+    """Measured on a picture that is undamaged, and on the same with random values on some of it."""
     whole = _waves(channels, side)
-    generator = torch.Generator().manual_seed(0)
-    struck = torch.rand(whole.shape, generator=generator) < STRUCK
-    damaged = torch.where(struck, torch.rand(whole.shape, generator=generator), whole)
-    steps = min(STEPS, settings.steps)
-    few = replace(settings, steps=min(FEW, steps))
+    few = replace(settings, steps=min(FEW, settings.steps))
+    seen: list[Progress] = []
     with machine.working_threads(threads):
-        recover_light(_waves(channels, 32), replace(settings, steps=1))  # libraries loaded
-        quick = _seconds(recover_light(whole, few))
-        seen: list[Progress] = []
-        total = _seconds(recover_light(damaged, few, callback=seen.append))
-    search = max((one.seconds for one in seen if one.stage == "search"), default=total)
+        recover_image(_waves(channels, 32), few)  # libraries loaded
+        quick = recover_image(whole, few).seconds
+        total = recover_image(_struck(whole, LIGHT), few, callback=seen.append).seconds
+        net_search = NET_ROUNDS * _net_round(_struck(whole, HEAVY), few)
+    fills = [one.seconds for one in seen if one.stage == "search" and one.step <= FILL_ROUNDS]
+    search = max(fills, default=total)
     fit = [one.seconds for one in seen if one.stage == "fit"]
     if len(fit) < 3:
-        return Stages(quick, search, (total - search) * steps / few.steps)
+        return Stages(quick, search, net_search, (total - search) * settings.steps / few.steps)
     # The first step of the fit is preceded by its preparation, the last followed by its use.
     each = (fit[-2] - fit[0]) / (len(fit) - 2)
-    return Stages(quick, search, total - search + (steps - few.steps) * each)
+    return Stages(quick, search, net_search, total - max(one.seconds for one in seen if one.stage == "search")
+                  + (settings.steps - few.steps) * each)  # fmt: skip
 
 
-def _seconds(result) -> float:
-    return 0.0 if result is None else result.seconds
+def _net_round(damaged: Tensor, settings: ImageSettings) -> float:
+    """The seconds of a round of the search by the network, 0 where fills leave no doubts."""
+    seen: list[Progress] = []
+
+    def enough() -> bool:
+        return len(seen) > 0 and seen[-1].step > FILL_ROUNDS
+
+    recover_image(damaged, settings, callback=seen.append, should_stop=enough)
+    rounds = [after.seconds - before.seconds for before, after in pairwise(seen) if after.step == FILL_ROUNDS + 1]
+    return rounds[0] if rounds else 0.0
+
+
+def _struck(picture: Tensor, share: float) -> Tensor:
+    """With random values on so much of it."""
+    generator = torch.Generator().manual_seed(0)
+    struck = torch.rand(picture.shape, generator=generator) < share
+    return torch.where(struck, torch.rand(picture.shape, generator=generator), picture)
 
 
 def _waves(channels: int, side: int) -> Tensor:

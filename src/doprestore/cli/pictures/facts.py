@@ -25,7 +25,9 @@ from doprestore.report.content import RunReport, curves, histogram, outlier_map
 from doprestore.report.html import report_html
 
 
-def describe(job: Job, picture: Picture, result: ImageResult, tiles: int, clean: Tensor | None, mask: Tensor | None) -> dict:
+def describe(
+    job: Job, picture: Picture, result: ImageResult, pieces: int, clean: Tensor | None, mask: Tensor | None
+) -> dict:
     """Everything that is known about a restoration, as JSON takes it."""
     channels, height, width = picture.samples.shape
     device = torch.device(result.device)
@@ -48,7 +50,7 @@ def describe(job: Job, picture: Picture, result: ImageResult, tiles: int, clean:
         "alpha_at_this_size": result.settings.alpha * math.sqrt(height * width) / REFERENCE_SIDE,
         "other_files": {flag: str(path) for flag, path in job.files.given().items()},
         "steps": result.steps,
-        "tiles": tiles,
+        "pieces": pieces,
         "interrupted": result.interrupted,
         "seconds": round(result.seconds, 3),
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),

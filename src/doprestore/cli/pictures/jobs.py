@@ -49,7 +49,6 @@ class Choices:
     name: str | None = None  # the pattern of the outputs' names
     checkpoint_every: float = 60.0  # seconds
     resume: bool = False
-    tile: str | int = "auto"  # or "none", or the side
     jobs: int = 1  # pictures at once
     threads: int | None = None  # of the processor, for all pictures at once; None chooses
     command: str = ""  # the command line itself, for the reports

@@ -84,7 +84,7 @@ def restore_file(
     if files.panel is not None:
         parts = {"input": damaged, "restored": result.restored, "damage found": outlier_map(result.outliers)}
         write_picture(files.panel, panel(parts if clean is None else parts | {"clean": clean}).numpy())
-    facts = describe(job, picture, result, session.tiles, clean, mask)
+    facts = describe(job, picture, result, session.pieces, clean, mask)
     facts |= {"command": choices.command, "threads": session.threads, "doubtful": is_doubtful(result, mask)}
     if files.json is not None:
         if str(files.json) == "-":
@@ -94,7 +94,7 @@ def restore_file(
     if files.report is not None:
         write_report(files.report, facts, session.rows, picture, result, clean)
     session.finished(result)
-    line = _summary(output, damaged, result, session.tiles, clean) + (
+    line = _summary(output, damaged, result, session.pieces, clean) + (
         ", nothing to do: the file as it was" if copied else ""
     )
     return Done(line, facts, is_doubtful(result, mask))
@@ -203,11 +203,11 @@ def _read_mask(path: Path, like: Picture) -> torch.Tensor:
     return torch.from_numpy(bad if bad.shape == like.pixels.shape else bad.any(axis=0))
 
 
-def _summary(output: Path, damaged: torch.Tensor, result: ImageResult, tiles: int, clean: torch.Tensor | None) -> str:
+def _summary(output: Path, damaged: torch.Tensor, result: ImageResult, pieces: int, clean: torch.Tensor | None) -> str:
     parts = [
         f"{output}: {size_of(damaged.shape)}",
         count(result.steps, "step")
-        + (f" in {tiles} tiles" if tiles > 1 else "")
+        + (f" in {pieces} pieces" if pieces > 1 else "")
         + (" (interrupted)" if result.interrupted else "")
         + (" (too few to restore anything)" if is_too_short(result) else ""),
         f"{result.seconds:.1f} s on {result.device}",

@@ -58,7 +58,6 @@ class Session:
         self._fitting = Fitting(
             tuple(inputs.damaged.shape),
             settings,
-            None if choices.tile == "none" else choices.tile,
             jobs=choices.jobs,
             tell=self._tell,
         )
@@ -66,15 +65,15 @@ class Session:
         self._checkpoint = self._new_checkpoint(choices.resume)
 
     def recover(self) -> ImageResult:
-        """Do the work; smaller tiles take over when the memory does not suffice and --tile allows it."""
+        """Do the work; smaller pieces take over when the memory does not suffice."""
         self.threads = self._threads()
         with working_threads(self.threads):
             return self._fitting.repeat(self._attempt, may_shrink=self._is_fresh, shrunk=self._start_again)
 
     @property
-    def tiles(self) -> int:
+    def pieces(self) -> int:
         """How many parts the picture is recovered in."""
-        return self._fitting.tiles
+        return self._fitting.pieces
 
     def finished(self, result: ImageResult) -> None:
         """The result is written: the checkpoint can go, unless there is more to do."""
@@ -130,7 +129,7 @@ class Session:
             return self._fitting.recover(self.inputs.damaged, **options)
 
     def _is_fresh(self) -> bool:
-        """Whether no checkpoint would be lost by other tiles."""
+        """Whether no checkpoint would be lost by other pieces."""
         return self._checkpoint is None or not os.path.exists(self._checkpoint.path)
 
     def _start_again(self) -> None:
@@ -142,7 +141,7 @@ class Session:
         identity = {
             "kind": "image",
             "data": self.inputs.data,
-            "settings": asdict(self.settings) | {"tile": self._fitting.tile or "none"},
+            "settings": asdict(self.settings),
         }
         return Checkpoint(
             self._files.checkpoint,

@@ -1,11 +1,11 @@
-"""What a search leaves to the fit."""
+"""The search for damage: are whole pixels lost, or single values?"""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from doprestore.image.kept import COUPLED, channel_coupling
+from doprestore.image.screening import COUPLED, channel_coupling
 
 
 def test_values_lost_one_by_one_are_told_from_whole_pixels():
@@ -19,8 +19,5 @@ def test_values_lost_one_by_one_are_told_from_whole_pixels():
         assert COUPLED < channel_coupling(found) < 1
     assert channel_coupling(torch.zeros(3, 8, 8, dtype=torch.bool)) == 0
     assert channel_coupling(torch.ones(3, 8, 8, dtype=torch.bool)) == 1
-    assert (
-        channel_coupling(torch.eye(8, dtype=torch.bool)[None])
-        == channel_coupling(torch.zeros(1, 8, 8, dtype=torch.bool))
-        == 1
-    )
+    one_channel = (torch.eye(8, dtype=torch.bool)[None], torch.zeros(1, 8, 8, dtype=torch.bool))
+    assert [channel_coupling(lost) for lost in one_channel] == [1, 1]
