@@ -8,13 +8,13 @@ from itertools import count
 import pytest
 import torch
 
-import doprestore.image.fitting as fitting
+import doprestore.image.portions as portions
 from doprestore.drive import Progress
 from doprestore.errors import DoprestoreError, InputError
-from doprestore.image.fitting import Fitting
 from doprestore.image.light import Damage
 from doprestore.image.memory import light_bytes
 from doprestore.image.pieces import MARGIN, places, recover_pieces
+from doprestore.image.portions import Portions
 from doprestore.image.recovery import ImageResult, recover_light
 from doprestore.image.settings import image_settings
 
@@ -114,16 +114,16 @@ def test_the_free_memory_decides(monkeypatch):
     shape = (3, 3000, 4000)
     told: list[str] = []
     for free, piece in ((10 * light_bytes(shape), None), (light_bytes(shape) // 2, 1000)):
-        monkeypatch.setattr(fitting, "free_memory", lambda device, free=free: free)
-        chosen = Fitting(shape, image_settings(device="cpu"), tell=told.append)
+        monkeypatch.setattr(portions, "free_memory", lambda device, free=free: free)
+        chosen = Portions(shape, image_settings(device="cpu"), tell=told.append)
         assert (chosen.piece is None) == (piece is None)
         assert piece is None or piece < chosen.piece < 3000
-        assert Fitting(shape, image_settings(device="cpu"), None).piece is None
-        assert Fitting(shape, image_settings("paper", device="cpu"), None).piece is None
+        assert Portions(shape, image_settings(device="cpu"), None).piece is None
+        assert Portions(shape, image_settings("paper", device="cpu"), None).piece is None
     assert len(told) == 1 and "working in pieces of" in told[0] and chosen.tiles > 1 and chosen.tile == 192
-    monkeypatch.setattr(fitting, "free_memory", lambda device: 2**30)
+    monkeypatch.setattr(portions, "free_memory", lambda device: 2**30)
     with pytest.raises(DoprestoreError, match=r"4000x3000 pixels need .* GB, even in pieces"):
-        Fitting(shape, image_settings(device="cpu"))
+        Portions(shape, image_settings(device="cpu"))
 
 
 def test_out_of_memory_falls_back_to_pieces(monkeypatch):
@@ -135,6 +135,6 @@ def test_out_of_memory_falls_back_to_pieces(monkeypatch):
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return replace(_local(picture), settings=settings)
 
-    monkeypatch.setattr(fitting, "recover_light", fail_at_first)
-    result = fitting.recover(torch.full((1, 32, 1000), 0.5), image_settings(device="cpu"))
+    monkeypatch.setattr(portions, "recover_light", fail_at_first)
+    result = portions.recover(torch.full((1, 32, 1000), 0.5), image_settings(device="cpu"))
     assert sides[0] == 1000 and max(sides[1:]) == 512 and result.restored.shape == (1, 32, 1000)

@@ -12,12 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-import doprestore.image.fitting as fitting
+import doprestore.image.portions as portions
 from doprestore import restore_image
 from doprestore.errors import DoprestoreError, UsageError
-from doprestore.image.fitting import recover
 from doprestore.image.grid import Grid, largest_tile, tiles_at_a_time, usual_tile
 from doprestore.image.memory import bytes_needed
+from doprestore.image.portions import recover
 from doprestore.image.recovery import recover_image
 from doprestore.image.settings import image_settings
 from doprestore.image.tiles import _Sums, recover_tiles
@@ -242,12 +242,12 @@ def test_tiles_by_hand(run_cli, photo):
 def test_tiles_where_the_memory_is_short(run_cli, photo, monkeypatch):
     out = photo.with_name("out.png")
     need = bytes_needed((3, 128, 128), image_settings(width=4), CPU)
-    monkeypatch.setattr(fitting, "free_memory", lambda device: int(need * 1.3 + 160 * 140 * 300))
+    monkeypatch.setattr(portions, "free_memory", lambda device: int(need * 1.3 + 160 * 140 * 300))
     code, stdout, stderr = run_cli("image", photo, out, *QUICK)
     assert code == 0 and " tiles (too few" in stdout
     assert "of the free memory; working in tiles of" in stderr and stderr.count("\n") == 1
     assert "colour, 2 steps" in run_cli("image", photo, out, *QUICK, "--tile", "none", "--force").stdout
-    monkeypatch.setattr(fitting, "free_memory", lambda device: 10**6)
+    monkeypatch.setattr(portions, "free_memory", lambda device: 10**6)
     code, stdout, stderr = run_cli("image", photo, out, *QUICK, "--force")
     assert (code, stdout) == (1, "") and "--width" in stderr and stderr.count("\n") == 1
 
@@ -256,7 +256,7 @@ def test_out_of_memory_falls_back_to_tiles(run_cli, photo, monkeypatch):
     def fail(*args, **kwargs):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(fitting, "recover_image", fail)
+    monkeypatch.setattr(portions, "recover_image", fail)
     out, ckpt = photo.with_name("out.png"), photo.with_name("run.ckpt")
     code, stdout, stderr = run_cli("image", photo, out, *QUICK, "--preset", "paper", "--checkpoint", ckpt)
     assert code == 0 and "12 steps in 6 tiles" in stdout
@@ -267,7 +267,7 @@ def test_out_of_memory_falls_back_to_tiles(run_cli, photo, monkeypatch):
 
 
 def test_what_filled_the_memory_is_let_go_before_the_next_attempt(run_cli, photo, monkeypatch):
-    held, recover = [], fitting.recover_tiles
+    held, recover = [], portions.recover_tiles
 
     def fail_at_first(picture, settings, tile, **options):
         if tile == 192:
@@ -277,7 +277,7 @@ def test_what_filled_the_memory_is_let_go_before_the_next_attempt(run_cli, photo
         assert tile == 128 and held[0]() is None
         return recover(picture, settings, tile, **options)
 
-    monkeypatch.setattr(fitting, "recover_tiles", fail_at_first)
+    monkeypatch.setattr(portions, "recover_tiles", fail_at_first)
     code, stdout, stderr = run_cli("image", photo, photo.with_name("out.png"), *QUICK)
     assert code == 0 and "12 steps in 6 tiles" in stdout and "going on in tiles of 128" in stderr
 
@@ -292,7 +292,7 @@ def test_the_library_falls_back_to_tiles_too(monkeypatch):
             raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
         return recover_tiles(picture, settings, tile, **options)
 
-    monkeypatch.setattr(fitting, "recover_tiles", fail_at_first)
+    monkeypatch.setattr(portions, "recover_tiles", fail_at_first)
     picture = torch.rand(140, 300)
     result = restore_image(picture, steps=2, width=4, device="cpu")
     assert sides == [192, 128] and result.restored.shape == (140, 300)
@@ -304,6 +304,6 @@ def test_the_library_falls_back_to_tiles_too(monkeypatch):
     def broken(*args, **options):
         raise RuntimeError("something else")
 
-    monkeypatch.setattr(fitting, "recover_image", broken)
+    monkeypatch.setattr(portions, "recover_image", broken)
     with pytest.raises(RuntimeError, match="something else"):
         restore_image(torch.rand(64, 64), steps=2, width=4, device="cpu", output="network")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from doprestore.baselines import METHODS
 from doprestore.drive import Progress
-from doprestore.image.fitting import recover
+from doprestore.image.portions import recover
 from doprestore.image.screening import Screening
 from doprestore.image.settings import ImageSettings
 from doprestore.metrics import precision_recall, psnr, ssim

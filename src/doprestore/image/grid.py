@@ -44,13 +44,13 @@ def largest_tile(shape: tuple[int, ...], settings: ImageSettings, free: int) -> 
         return None
     left = free - BYTES_KEPT * shape[1] * shape[2]
     sides = range(MIN_TILE, max(shape[1:]), 32)
-    fitting = [side for side in sides if bytes_needed((shape[0], side, side), settings, device) <= left]
-    if not fitting:
+    sides_that_fit = [side for side in sides if bytes_needed((shape[0], side, side), settings, device) <= left]
+    if not sides_that_fit:
         raise DoprestoreError(
             f"{free / 2**30:.1f} GB of free memory are too little for {shape[2]}x{shape[1]} pixels at width "
             f"{settings.width}, even in tiles; use a smaller --width, or close other programs"
         )
-    return fitting[-1]
+    return sides_that_fit[-1]
 
 
 @dataclass(frozen=True)

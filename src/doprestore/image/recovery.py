@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from doprestore.drive import Progress, Save, State, drive
+from doprestore.drive import StepsOf, drive
 from doprestore.image.light import Damage, Light, suits
 from doprestore.image.masks import check_picture
 from doprestore.image.repeated import RepeatedRecovery
@@ -20,8 +21,8 @@ from doprestore.metrics import psnr
 class ImageResult:
     """What :func:`recover_image` returns; pictures are float32 (C, H, W) on the CPU.
 
-    restored: the answer, in [0, 1]. network: φ(θ) alone. outliers: the estimated outliers
-    g∘g − h∘h, y = x + s. found: bool, the values found damaged. interrupted: stopped early. steps: how far it came,
+    restored: the answer, in [0, 1]. network: φ(θ) alone. outliers: s = g∘g − h∘h,
+    y = x + s. found: bool, the values found damaged. interrupted: stopped early. steps: how far it came,
     those that were skipped included. damage: what was found by kind, where the search told (:mod:`doprestore.image.light`).
     print_like: strokes of the picture itself look like damage, and nothing was called damaged.
     """
@@ -51,34 +52,21 @@ def recover_image(
     *,
     mask: Tensor | None = None,
     clean: Tensor | None = None,
-    callback: Callable[[Progress], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
-    report_every: int | None = None,
-    resume: State | None = None,
-    save: Save | None = None,
+    **driving: Any,
 ) -> ImageResult:
     """Run the recovery of a (C, H, W) picture in [0, 1] and return the result.
 
     mask: True where a value is known to be bad, see :class:`doprestore.image.step.ImageRecovery`.
     clean: the undamaged picture, for the PSNR in the reports alone; it never influences the result.
-    callback: called with a :class:`Progress` every ``report_every`` steps (default: about 200 reports) and at the end.
-    should_stop: asked after every step; True ends the recovery with what there is.
-    save: called after every step with a function that returns the state of the recovery; a later call with ``resume``
-        that state goes on from there.
+    driving: callback, should_stop, save, resume and report_every, as :func:`doprestore.drive.drive` has them; should_stop
+        ends the recovery with what there is.
     Raises :class:`InputError`, :class:`UsageError`, and :class:`NumericalError` when the loss is not finite.
     """
     check_picture(picture, clean)
     recovery = RepeatedRecovery(picture, settings, mask)
     if clean is not None:
         clean = clean.to(recovery.device, torch.float32)
-    ended = drive(
-        _Watched(recovery, clean),
-        callback=callback,
-        should_stop=should_stop,
-        save=save,
-        resume=resume,
-        report_every=report_every,
-    )
+    ended = drive(_Watched(recovery, clean), **driving)
     return ImageResult(
         restored=recovery.restored().cpu().clamp(0, 1),
         network=recovery.network_output().cpu().clamp(0, 1),
@@ -99,21 +87,18 @@ def recover_light(
     *,
     mask: Tensor | None = None,
     clean: Tensor | None = None,
-    callback: Callable[[Progress], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
-    report_every: int | None = None,
-    resume: State | None = None,
-    save: Save | None = None,
+    **driving: Any,
 ) -> ImageResult | None:
     """As :func:`recover_image`, by the search for damage and a fit of what it found (:mod:`doprestore.image.light`).
 
     None where that is not for this picture: it is damaged too heavily, or ``resume`` is the state of another recovery.
     """
+    resume = driving.get("resume")
     if not suits(tuple(picture.shape), settings) or (resume is not None and "screening" not in resume):
         return None
     check_picture(picture, clean)
     job = Light(picture, settings, mask, clean)
-    ended = drive(job, callback=callback, should_stop=should_stop, save=save, resume=resume, report_every=report_every)
+    ended = drive(job, **driving)
     if job.is_heavy:
         return None
     if ended.interrupted:
@@ -135,30 +120,14 @@ def recover_light(
     )
 
 
-class _Watched:
+class _Watched(StepsOf):
     """A recovery as a job for :func:`doprestore.drive.drive`, held against the undamaged picture where that is known."""
 
     remedy = "use a smaller --tau or --precision float32"
 
     def __init__(self, recovery: RepeatedRecovery, clean: Tensor | None):
-        self.recovery = recovery
-        self.clean = clean
-        self.steps = recovery.settings.steps
-        self.step = recovery.step
-        self.state_dict = recovery.state_dict
-        self.load_state_dict = recovery.load_state_dict
-
-    @property
-    def step_number(self) -> int:
-        return self.recovery.step_number
-
-    @property
-    def done(self) -> bool:
-        return self.step_number == self.steps
-
-    @property
-    def loss(self) -> Tensor:
-        return self.recovery.loss
+        super().__init__(recovery, recovery.settings.steps)
+        self.recovery, self.clean = recovery, clean
 
     def report(self) -> Mapping[str, float | None]:
         quality = None if self.clean is None else psnr(self.recovery.restored(), self.clean)

@@ -19,10 +19,10 @@ from doprestore import machine
 from doprestore.cli.pictures.jobs import Choices
 from doprestore.drive import REPORTS, Progress
 from doprestore.image.fit import STEPS
-from doprestore.image.fitting import Fitting
 from doprestore.image.grid import BYTES_KEPT, Grid, tiles_at_a_time
 from doprestore.image.light import suits
 from doprestore.image.memory import ANSWER_VALUE, bytes_needed, light_bytes
+from doprestore.image.portions import Portions
 from doprestore.image.recovery import recover_image, recover_light
 from doprestore.image.settings import ImageSettings
 
@@ -71,27 +71,27 @@ class Estimator:
 
     def __call__(self, shape: tuple[int, ...]) -> Estimate:
         """Of a picture (C, H, W). Raises :class:`DoprestoreError` for what this machine has no memory for."""
-        fitting = Fitting(shape, self._settings, self._tile, jobs=self._jobs)
-        race, needed = self._race(shape, fitting)
+        portions = Portions(shape, self._settings, self._tile, jobs=self._jobs)
+        race, needed = self._race(shape, portions)
         if not suits(shape, self._settings):
             return Estimate(None, None, race, needed)
         pixels = shape[1] * shape[2]
-        side = fitting.piece or max(shape[1:])
+        side = portions.piece or max(shape[1:])
         worked_on = (shape[0], min(side, shape[1]), min(side, shape[2]))
         searched = light_bytes(worked_on)
-        if fitting.piece is not None:
+        if portions.piece is not None:
             answer = ANSWER_VALUE * math.prod(shape)
             needed, searched = needed + answer, searched + answer
         stages = _stages(self._settings, shape[0], pixels, self._threads(pixels))
         light = stages.search + stages.fit
         return Estimate(stages.quick_search, light, stages.search + race, max(needed, searched))
 
-    def _race(self, shape: tuple[int, ...], fitting: Fitting) -> tuple[float, int]:
+    def _race(self, shape: tuple[int, ...], portions: Portions) -> tuple[float, int]:
         """Seconds and bytes where the race is all there is."""
-        tile, pieces = fitting.tile, 1
-        if fitting.piece is not None:
-            pieces = fitting.tiles
-            shape = (shape[0], min(shape[1], fitting.piece), min(shape[2], fitting.piece))
+        tile, pieces = portions.tile, 1
+        if portions.piece is not None:
+            pieces = portions.tiles
+            shape = (shape[0], min(shape[1], portions.piece), min(shape[2], portions.piece))
         threads = self._threads(shape[1] * shape[2])
         if tile is None or max(shape[1:]) <= tile:
             seconds = self._settings.steps * _seconds_a_step(self._settings, shape[1] * shape[2], threads)

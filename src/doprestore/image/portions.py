@@ -32,7 +32,7 @@ PIECE_STEP = 64
 OUT_OF_MEMORY = ("allocate memory", "out of memory", "ALLOC_FAILED")
 
 
-class Fitting:
+class Portions:
     """How one picture is worked on; :attr:`tile` is the side of its tiles, :attr:`piece` that of the pieces that are
     searched one after the other and may be worked on in tiles each; None for the whole.
 
@@ -130,15 +130,17 @@ class Fitting:
             return None
         left = free - ANSWER_VALUE * math.prod(self._shape)
         channels, sides = self._shape[0], range(MIN_PIECE, max(self._shape[1:]), PIECE_STEP)
-        fitting = [side for side in sides if light_bytes((channels, side, side)) <= left]
-        if not fitting:
+        sides_that_fit = [side for side in sides if light_bytes((channels, side, side)) <= left]
+        if not sides_that_fit:
             needed = ANSWER_VALUE * math.prod(self._shape) + light_bytes((channels, MIN_PIECE, MIN_PIECE))
             raise DoprestoreError(
                 f"{self._shape[2]}x{self._shape[1]} pixels need {needed / 2**30:.1f} GB, even in pieces, and "
                 f"{free / 2**30:.1f} GB of the free memory are for them; close other programs, or crop the picture"
             )
-        self._tell(f"needs more than its {free / 2**30:.1f} GB of the free memory; working in pieces of {fitting[-1]}")
-        return fitting[-1]
+        self._tell(
+            f"needs more than its {free / 2**30:.1f} GB of the free memory; working in pieces of {sides_that_fit[-1]}"
+        )
+        return sides_that_fit[-1]
 
     def _first_tile(self) -> int | None:
         if self._choice is None:
@@ -186,6 +188,6 @@ class Fitting:
 
 
 def recover(picture: Tensor, settings: ImageSettings, *, tile: int | str | None = "auto", **options: Any) -> ImageResult:
-    """The recovery of a picture (C, H, W) in [0, 1], as a whole or in tiles; ``tile`` as in :class:`Fitting`."""
-    fitting = Fitting(tuple(picture.shape), settings, tile)
-    return fitting.repeat(lambda: fitting.recover(picture, **options))
+    """The recovery of a picture (C, H, W) in [0, 1], as a whole or in tiles; ``tile`` as in :class:`Portions`."""
+    portions = Portions(tuple(picture.shape), settings, tile)
+    return portions.repeat(lambda: portions.recover(picture, **options))
