@@ -45,7 +45,7 @@ BAD_FILES = {
         ("empty.png out.png", 1, "empty.png: is empty"),
         ("cut.png out.png", 1, "cut.png: is damaged"),
         ("text.png out.png", 1, "text.png: is not a"),
-        ("bomb.ppm out.png", 1, "bomb.ppm: has over"),
+        ("bomb.ppm out.png", 1, "bomb.ppm: is 100000x100000"),
         ("photo.png absent/out.png", 2, "absent does not exist"),
         ("photo.png file/out.png", 2, "is not a folder"),
         ("photo.png out.xyz", 2, ".xyz"),
