@@ -100,6 +100,16 @@ def test_the_scale_of_the_values_does_not_matter():
     np.testing.assert_allclose(other.frame(7), 256 * one.frame(7), atol=256 * 0.05)
 
 
+def test_black_frames_and_black_videos_are_nothing_special():
+    black = background(np.zeros((5, 6, 7), np.uint8))
+    assert black.rank == 1 and not black.frame(2).any() and black.foreground_share == 0
+    video, truth, _ = moving_objects(_photo(), 60)
+    video[20:24] = 0
+    found = _shown(background(video), truth.shape)
+    assert psnr(np.delete(found, range(20, 24), 0), np.delete(truth, range(20, 24), 0)) > 40
+    assert np.abs(found[20:24]).max() < 0.05
+
+
 def test_it_can_be_stopped():
     video, _, _ = moving_objects(_photo(), 20)
     reports = []

@@ -128,6 +128,8 @@ def _light(y: Tensor, least: float) -> tuple[Tensor, float, bool]:
     """The changes of light, (frames, rank), and the noise level of most pixels, from a sample (frames, columns); whether
     they came to an end. ``least`` is the level of rounding."""
     light = _brightness(y)[:, None]
+    if not y.any():
+        return light, least, True
     while True:
         for _ in range(ROUNDS):
             pixels, level, near = _pixels(y, light, least)
@@ -161,7 +163,9 @@ def _brightness(y: Tensor) -> Tensor:
     gain = torch.ones(len(y), dtype=y.dtype, device=y.device)
     for _ in range(3):
         still = (y / gain[:, None]).median(0).values
-        bright = still > still.median() / 2  # dark pixels say little
+        bright = still > still.median().clamp_min(0) / 2  # dark pixels say little
+        if not bright.any():
+            break
         gain = (y[:, bright] / still[bright].clamp_min(torch.finfo(y.dtype).tiny)).median(1).values
         gain = gain.clamp_min(1e-3) / gain.median().clamp_min(1e-3)
     return gain
@@ -171,7 +175,8 @@ def _pixels(y: Tensor, light: Tensor, noise: float) -> tuple[Tensor, Tensor, Ten
     """:func:`fit_lines`, from the median of every pixel at the brightness of each frame: a change of light must not begin by
     explaining what moves."""
     start = torch.zeros(light.shape[1], y.shape[1], dtype=y.dtype, device=y.device)
-    start[0] = (y / light[:, :1]).median(0).values
+    lit = light[:, 0] > 0.05 * light[:, 0].max()
+    start[0] = (y[lit] / light[lit, :1]).median(0).values
     return fit_lines(y, light, start=start, noise=noise)
 
 
