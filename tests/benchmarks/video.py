@@ -5,10 +5,11 @@
     python tests/benchmarks/video.py --size 80x60x60 --methods doprestore median rpca pyrpca
     python tests/benchmarks/video.py --clip clip.mp4       a video of one's own: rank, shares and time alone
 
-The pictures are those of sample_images and of $DOPRESTORE_DATA or ../shared/data. What moves, and the light, are made by video_problems.py: no pixel is covered in more than 30 % of the frames, noise of
-2/255. The score is the PSNR of the background of every frame (without noise) in dB. Times are processor seconds. The median
-at brightness is the temporal median of the frames divided by their brightness (the median over the pixels, relative to the
-plain median), times the brightness again.
+The pictures are those of sample_images and of $DOPRESTORE_DATA or ../shared/data. What moves, and the light, are made by
+video_problems.py: no pixel is covered in more than 30 % of the frames, noise of 2/255. The score is the PSNR of the
+background of every frame (without noise) in dB. Times are processor seconds. The median at brightness is the temporal
+median of the frames divided by their brightness (the median over the pixels, relative to the plain median), times the
+brightness again.
 """
 
 from __future__ import annotations
