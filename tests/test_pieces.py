@@ -43,7 +43,7 @@ def _local(piece, *, mask=None, callback=None, should_stop=None, save=None, resu
 
 def test_places_cover_every_pixel_once_and_have_their_margins():
     seen = torch.zeros(1, 100, 333, dtype=torch.int)
-    for outer, place, inner in places(100, 333, SIDE):
+    for outer, inner, place in places(100, 333, SIDE):
         seen[place] += 1
         around = torch.arange(100 * 333).view(1, 100, 333)[outer]
         assert torch.equal(around[inner], torch.arange(100 * 333).view(1, 100, 333)[place])

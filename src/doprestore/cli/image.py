@@ -36,7 +36,7 @@ def _shown(value: object) -> str:
 @click.option(
     "--steps",
     type=int,
-    help="Optimisation steps; fast skips some where the damage has few levels. Twice the default, three times "
+    help="Optimisation steps; fast skips some where the damage has few tones. Twice the default, three times "
     f"and so on (fast only) make as many independent runs, which vote. {_default('steps')}",
 )
 @click.option("--width", type=int, help=f"Channels of every layer of the network. {_default('width')}")
