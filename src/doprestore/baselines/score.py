@@ -16,7 +16,8 @@ from doprestore.image.settings import ImageSettings
 from doprestore.metrics import precision_recall, psnr, ssim
 
 OURS = "ours"
-_SSIM_SIDE = 11  # pixels; SSIM is not defined for a picture with a smaller side
+# SSIM is not defined for a picture with a side of fewer pixels.
+_SSIM_SIDE = 11
 
 
 @dataclass(frozen=True)

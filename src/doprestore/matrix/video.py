@@ -22,15 +22,24 @@ from doprestore.errors import InputError
 from doprestore.matrix.lines import fit_lines, weighted_fit
 from doprestore.matrix.tail import LIMIT, fit_law, threshold
 
-SAMPLE = 4000  # columns that the light is told from
-MOST_RANK = 8  # of the background
-ROUNDS = 4  # of fitting pixels and frames by turns, for every rank
-STANDS_OUT = 1.5  # times the largest singular value of noise, for a change of light
-MANY_FRAMES, MANY_PIXELS = 0.15, 0.03  # the share of frames and of pixels that it has to show in
-ROUNDED = 0.5  # no noise level of whole numbers is smaller: what rounding leaves is alike in all pixels of one tone
-BLOCK = 2**22  # entries at a time
-BINS = 60  # of the histogram that the law of the noise is fitted to
-HALF, NEARLY_ALL = 0.5, 0.9  # a static camera sees the background in half of the frames of nearly all pixels
+# Columns that changes of light are told from.
+SAMPLE = 4000
+# The largest rank of a background.
+MOST_RANK = 8
+# Rounds of fitting pixels and frames by turns, for every rank.
+ROUNDS = 4
+# A change of light has a singular value of so many times the largest of noise,
+STANDS_OUT = 1.5
+# and shows in this share of the frames and this share of the pixels.
+MANY_FRAMES, MANY_PIXELS = 0.15, 0.03
+# No noise level of whole numbers is smaller: what rounding leaves is the same in all pixels of one tone.
+ROUNDED = 0.5
+# Entries worked on at a time.
+BLOCK = 2**22
+# Bins of the histogram that the law of the noise is fitted to.
+BINS = 60
+# A static camera sees the background in half of the frames of nearly all pixels.
+HALF, NEARLY_ALL = 0.5, 0.9
 
 
 @dataclass(frozen=True)
