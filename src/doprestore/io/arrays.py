@@ -184,12 +184,19 @@ def _reading(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; check the name") from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+        if error.strerror is None:  # pyarrow says so of damaged files
+            raise InputError(f"{path}: is damaged or not what its name says ({_line(error)})") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except (MemoryError, OverflowError) as error:
         raise InputError(f"{path}: too large for memory; give a part of it") from error
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{path}: is damaged or not what its name says ({reason[:200]})") from error
+        raise InputError(f"{path}: is damaged or not what its name says ({_line(error)})") from error
+
+
+def _line(error: Exception) -> str:
+    """What an error says, in one line."""
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__
 
 
 def _read_npz(path: Path, source: IO[bytes], key: str | None) -> np.ndarray:
