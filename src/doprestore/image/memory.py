@@ -24,7 +24,7 @@ WEIGHT_BYTES = 2240
 WORKSPACE = 100 * 2**20
 # Of the search and the fit of what it found: bytes a value of the picture, and what they take for a picture of any size.
 # Measured on Linux, PyTorch 2.14 on a CPU, in colour with and without random values on 1 %: 180 to 190 MB at 512x512 and
-# 640 at 1024x1024 (tests/benchmarks/memory.py --light); the rest is the margin, a quarter at 12 megapixels.
+# 640 to 670 MB at 1024x1024 (tests/benchmarks/memory.py --light); the rest is the margin, a quarter or more.
 LIGHT_VALUE = 250
 LIGHT_WORKSPACE = 120 * 2**20
 # Bytes for a value of the answer, and while it is written.

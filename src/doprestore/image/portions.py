@@ -129,10 +129,10 @@ class Portions:
         if max(self._shape[1:]) <= MIN_PIECE or light_bytes(self._shape) <= free:
             return None
         left = free - ANSWER_VALUE * math.prod(self._shape)
-        channels, sides = self._shape[0], range(MIN_PIECE, max(self._shape[1:]), PIECE_STEP)
-        sides_that_fit = [side for side in sides if light_bytes((channels, side, side)) <= left]
+        sides = range(MIN_PIECE, max(self._shape[1:]), PIECE_STEP)
+        sides_that_fit = [side for side in sides if light_bytes(self._piece_shape(side)) <= left]
         if not sides_that_fit:
-            needed = ANSWER_VALUE * math.prod(self._shape) + light_bytes((channels, MIN_PIECE, MIN_PIECE))
+            needed = ANSWER_VALUE * math.prod(self._shape) + light_bytes(self._piece_shape(MIN_PIECE))
             raise DoprestoreError(
                 f"{self._shape[2]}x{self._shape[1]} pixels need {needed / 2**30:.1f} GB, even in pieces, and "
                 f"{free / 2**30:.1f} GB of the free memory are for them; close other programs, or crop the picture"
@@ -142,11 +142,14 @@ class Portions:
         )
         return sides_that_fit[-1]
 
+    def _piece_shape(self, side: int) -> tuple[int, ...]:
+        """(C, H, W) of a piece of at most that side."""
+        return (self._shape[0], min(side, self._shape[1]), min(side, self._shape[2]))
+
     def _first_tile(self) -> int | None:
         if self._choice is None:
             return None
-        height, width = (min(side, self.piece or side) for side in self._shape[1:])
-        shape = (self._shape[0], height, width)
+        shape = self._piece_shape(self.piece or max(self._shape[1:]))
         if isinstance(self._choice, int):
             return self._choice if max(shape[1:]) > self._choice else None
         if self._choice != "auto":
