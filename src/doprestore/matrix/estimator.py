@@ -9,7 +9,8 @@ import torch
 from numpy.typing import ArrayLike
 
 from doprestore.errors import InputError
-from doprestore.matrix.api import checked_array, rpca
+from doprestore.matrix.api import rpca
+from doprestore.matrix.data import checked_array
 from doprestore.matrix.lines import fit_lines
 
 if TYPE_CHECKING:

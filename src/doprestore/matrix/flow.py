@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from doprestore.matrix.blocks import blocks
+from doprestore.matrix.linalg import svd_of_product
 
 # Over the ranges in brackets `tests/benchmarks/rpca_constants.py flow.NAME --seeds 2` solves the same 16 problems.
 # The step τ, a share of the way that the fastest direction has to go [0.25 to 0.7].
@@ -86,10 +87,7 @@ class Flow:
 
     def spectrum(self) -> tuple[Tensor, Tensor, Tensor]:
         """Singular vectors and values (rows, k), (k,), (columns, k) of U Vᵀ, largest first, in float64."""
-        qu, ru = torch.linalg.qr(self.u.double())
-        qv, rv = torch.linalg.qr(self.v.double())
-        a, s, b = torch.linalg.svd(ru @ rv.T)
-        return qu @ a, s, qv @ b.T
+        return svd_of_product(self.u.double(), self.v.double())
 
     def grow(self) -> bool:
         """Double the columns when all are in use; False when nothing was done."""

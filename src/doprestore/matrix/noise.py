@@ -25,6 +25,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from doprestore.matrix import narrow
+from doprestore.matrix.levels import levels, shorth
+from doprestore.matrix.linalg import leading, leading_of, psd_part, svd_of_product
+
 ENTRIES = 2**20  # worked on at a time: a block in float64 and its weights stay small beside the matrix
 SWEEPS = 12  # of least squares between two looks at the residual
 WIDE = 4  # of them with weights as for least absolute values, which forget where they started
@@ -40,6 +44,8 @@ PRIVATE = 0.5  # share of a line in a direction from which on the line may be th
 # In units of a column's spread, no noise is taken to be smaller than this at first: a fit that is still coming nearer
 # must not lose what it has not reached yet. Where there is no more noise than that, :meth:`NoisyFit.lower_floor`.
 FLOOR, FLOOR_FALLS, LEAST = 1e-3, 100.0, 1e-7
+# The price of an outlier in a row of a narrow table, in squared noise levels: 3.5 of them [9 to 16: the same].
+PRICE = 12.25
 BETTER = 0.25  # of the typical noise: no column is taken to be better than this by least squares
 
 _STATE = (
@@ -57,6 +63,7 @@ _STATE = (
     "floor",
     "top",
     "done",
+    "good",
 )
 
 
@@ -68,7 +75,7 @@ class NoisyFit:
     are lines along the longer side, and each has its own unit and noise level.
     """
 
-    def __init__(self, y: Tensor, known: Tensor | None):
+    def __init__(self, y: Tensor, known: Tensor | None, start: tuple[Tensor, Tensor] | None = None):
         self.wide = y.shape[0] < y.shape[1]
         self.y = y.T if self.wide else y
         self.known = known.T if self.wide and known is not None else known
@@ -77,12 +84,15 @@ class NoisyFit:
         self.apart = [torch.zeros(size, dtype=torch.bool, device=device) for size in (rows, columns)]
         stride = max(1, -(-rows // LEVEL_ROWS))
         self.some = torch.arange(0, rows, stride, device=device)
-        centre = _shorth(*self._rows(self.some))
+        centre = shorth(*self._rows(self.some))
         data, seen = self._rows(self.some)
         self.base = levels(data - centre, seen)
         self.unit = self.base.clone()
         self.u = torch.ones((rows, 1), dtype=torch.float64, device=device)
         self.v = (centre / self.unit)[:, None]
+        if start is not None:
+            u, v = (factor.double() for factor in (reversed(start) if self.wide else start))
+            self.u, self.v = u, v / self.unit[:, None]
         self.most = max(1, min(rows, columns) // 2)
         self.phase = "grow"
         self.sweep = self.round = 0
@@ -92,6 +102,7 @@ class NoisyFit:
         self.floor = FLOOR  # of the noise level, in units of a column's spread
         self.top = math.inf  # the largest singular value of the trusted residual, in units of noise's own
         self.done = False
+        self.good: Tensor | None = None  # of a narrow table, (rows, columns) bool: all but the outliers
         self.before: dict[str, Tensor] = {}  # the fit to go back to
         self.level = self._levels(first=True)
 
@@ -143,6 +154,8 @@ class NoisyFit:
         self.sweep = 0
         self.level = self._levels()
         {"grow": self._after_growth, "fewer": self._after_fewer, "apart": self._after_apart}[self.phase]()
+        if self.done and self.rank and len(self.v) <= narrow.COLUMNS:
+            self._search_rows()
 
     def deviations(self, data: Tensor, known: Tensor | None) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """For blocks of rows of the taller orientation: |data − fit| in noise levels, corrected for leverage; where the
@@ -156,7 +169,7 @@ class NoisyFit:
             seen = torch.ones_like(fitted) if more is None else more[rows]
             size = (data[rows] / self.unit - fit).abs() / self.level
             if self.rank:
-                trusted = fitted & ((z - fit).abs() <= 3.5 * self.level)
+                trusted = fitted & ((z - fit).abs() <= 3.5 * self.level if self.good is None else self.good[rows])
                 leverage = torch.linalg.inv(self._gram(trusted.to(z), products)).flatten(1) @ products.T
                 # What was fitted is nearer than it should be, what was not is farther.
                 size = size / torch.where(trusted, (1 - leverage).clamp_min(0.05), 1 + leverage).sqrt()
@@ -164,13 +177,9 @@ class NoisyFit:
 
     def make_psd(self) -> None:
         """Replace the fit by the positive semidefinite part of its symmetric part."""
-        u, v = self.factors()
-        basis = torch.linalg.qr(torch.cat([u, v], dim=1))[0]
-        core = (basis.T @ u) @ (v.T @ basis)
-        values, vectors = torch.linalg.eigh((core + core.T) / 2)
-        keep = values > 1e-6 * values.abs().amax()
-        vectors = basis @ vectors[:, keep]
-        self.u, self.v = vectors * values[keep], vectors / self.unit[:, None]
+        values, vectors = psd_part(*self.factors())
+        keep = values > 1e-6 * values[0]
+        self.u, self.v = vectors[:, keep] * values[keep], vectors[:, keep] / self.unit[:, None]
 
     def state_dict(self) -> dict[str, Any]:
         return {**{name: getattr(self, name) for name in _STATE}, "apart": list(self.apart), "before": self.before}
@@ -203,6 +212,14 @@ class NoisyFit:
         self.v = self._solve(gram, right)
         if wide or self.sweep % 4 == 3:
             self.level = self._levels(first=wide)
+
+    def _search_rows(self) -> None:
+        """Solve the rows of a narrow table once more, for the fewest outliers."""
+        z, seen = (torch.cat(parts) for parts in list(zip(*self._blocks(), strict=True))[1:])
+        near = (z - self.u @ self.v.T).abs() <= math.sqrt(PRICE) * self.level
+        self.good = narrow.fewest_outliers(z, seen, near & seen, self.v, self.level, PRICE)
+        weights = self.good / self.level.square()
+        self.u = self._solve(self._gram(weights, _products(self.v)), (weights * z) @ self.v)
 
     def _grow(self) -> None:
         self.round += 1
@@ -349,19 +366,22 @@ class NoisyFit:
     def _outstanding(self, count: int) -> tuple[Tensor, Tensor, Tensor, float]:
         """The leading singular vectors and values of the trusted residual, and the value that noise may reach."""
         rows, columns = self.y.shape
+        generator = torch.Generator().manual_seed(0)
         if rows * columns <= ENTRIES:
             residual = torch.cat([z for _, z, _ in self._trusted()])
-            u, sigma, vt = _leading(residual, count)
-            return u, sigma, vt, self._limit()
-        # Larger ones by subspace iteration, a block at a time.
-        count = min(count, columns)
-        generator = torch.Generator().manual_seed(0)
-        v = torch.randn((columns, min(count + 4, columns)), generator=generator, dtype=torch.float64).to(self.u)
-        for _ in range(6):
-            u = torch.linalg.qr(torch.cat([z @ v for _, z, _ in self._trusted()]))[0]
-            v, triangle = torch.linalg.qr(sum(z.T @ u[block] for block, z, _ in self._trusted()))
-        a, sigma, b = torch.linalg.svd(triangle.T)
-        return (u @ a)[:, :count], sigma[:count], (v @ b.T)[:, :count], self._limit()
+            return *leading(residual, count, generator), self._limit()
+
+        def times(v: Tensor) -> Tensor:
+            return torch.cat([z @ v for _, z, _ in self._trusted()])
+
+        def transposed_times(u: Tensor) -> Tensor:
+            product = torch.zeros((columns, u.shape[1]), dtype=u.dtype, device=u.device)
+            for block, z, _ in self._trusted():
+                product += z.T @ u[block]
+            return product
+
+        like = self.u.new_zeros(1).expand(rows, columns)
+        return *leading_of(times, transposed_times, like, count, generator), self._limit()
 
     def _trusted(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
         for block, z, seen in self._blocks():
@@ -388,16 +408,9 @@ class NoisyFit:
         return max(bound * (MARGIN + chance), self.floor * (self.base / self.unit).median().item() * base)
 
     def _keep(self, count: int) -> None:
-        self._rotate()
-        self.u, self.v = self.u[:, :count], self.v[:, :count]
-
-    def _rotate(self) -> Tensor:
-        """U Vᵀ as its singular value decomposition, the values with U."""
-        left, first = torch.linalg.qr(self.u)
-        right, second = torch.linalg.qr(self.v)
-        a, sigma, b = torch.linalg.svd(first @ second.T)
-        self.u, self.v = (left @ a) * sigma, right @ b.T
-        return sigma
+        """Leave out the weakest directions."""
+        u, sigma, v = svd_of_product(self.u, self.v)
+        self.u, self.v = (u * sigma)[:, :count], v[:, :count]
 
     def _choose_units(self) -> float:
         """Units towards the noise levels, so that least squares weighs the columns as their noise deserves: fully where
@@ -412,53 +425,6 @@ class NoisyFit:
         return change.log().abs().max().item()
 
 
-def levels(residual: Tensor, known: Tensor) -> Tensor:
-    """The noise level (standard deviation) of each column of ``residual`` (rows, columns), (columns,).
-
-    Median absolute deviation, sharpened by two trimmed steps. Levels that differ no more than by chance become one.
-    """
-    size = residual.abs().masked_fill(~known, math.nan)
-    count = known.sum(0).to(residual.dtype)
-    common = 1.4826 * torch.nanmedian(size).item()
-    spread = torch.nan_to_num(1.4826 * torch.nanmedian(size, dim=0).values, nan=common)
-    for _ in range(2):
-        near = size <= 2.5 * spread
-        trimmed = torch.where(near, residual, 0).square().sum(0) / near.sum(0).clamp_min(1)
-        trimmed = trimmed.sqrt() / 0.9541  # of N(0, 1) within 2.5
-        spread = torch.where(trimmed > 0, trimmed, spread)
-    spread = torch.where(count > 0, spread, common)
-    largest = torch.nan_to_num(size, nan=0.0).max().item()
-    logs = spread.clamp_min(max(1e-6 * common, 1e-12 * largest, 1e-300)).log()
-    chance = 0.8 / count.clamp_min(1)
-    middle = logs.median()
-    excess = ((1.4826 * (logs - middle).abs().median()) ** 2 - chance.median()).clamp_min(0)
-    own = excess / (excess + chance)
-    far = (logs - middle).abs() > 4 * chance.sqrt() + 3 * excess.sqrt()
-    own = torch.where(far, count / (count + 4), own)
-    return (middle + own * (logs - middle)).exp()
-
-
-def _shorth(data: Tensor, known: Tensor) -> Tensor:
-    """The mean of the shortest half of each column, (columns,): a centre that 40 % of outliers on one side do not move."""
-    ordered = data.masked_fill(~known, math.inf).sort(dim=0).values
-    counts = known.sum(0)
-    halves = (counts // 2 + 1).clamp_max(len(data))
-    centre = torch.zeros(data.shape[1], dtype=data.dtype, device=data.device)
-    for half in halves.unique().tolist():
-        columns = (halves == half).nonzero()[:, 0]
-        values = ordered[:, columns]
-        width = torch.nan_to_num(values[half - 1 :] - values[: len(values) - half + 1], nan=math.inf)
-        start = width.argmin(dim=0)
-        sums = torch.where(torch.isfinite(values), values, 0).cumsum(0)
-        sums = torch.cat([torch.zeros_like(sums[:1]), sums])
-        centre[columns] = (sums.gather(0, (start + half)[None]) - sums.gather(0, start[None]))[0] / half
-    centre = torch.where(counts > 0, torch.nan_to_num(centre), 0)
-    # The mean of what is near it is three times as precise.
-    residual = data - centre
-    near = known & (residual.abs() <= 2.5 * levels(residual, known))
-    return centre + torch.where(near, residual, 0).sum(0) / near.sum(0).clamp_min(1)
-
-
 def _products(factor: Tensor) -> Tensor:
     """(lines, rank²): the outer product of each row with itself."""
     return (factor[:, :, None] * factor[:, None, :]).flatten(1)
@@ -466,17 +432,3 @@ def _products(factor: Tensor) -> Tensor:
 
 def _ridge(factor: Tensor) -> float:
     return 1e-9 * factor.square().sum().item() / max(1, factor.shape[1]) + 1e-300
-
-
-def _leading(matrix: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    count = min(count, *matrix.shape)
-    if min(matrix.shape) <= 200:
-        u, sigma, vt = torch.linalg.svd(matrix, full_matrices=False)
-        return u[:, :count], sigma[:count], vt[:count].T
-    generator = torch.Generator().manual_seed(0)
-    v = torch.randn((matrix.shape[1], min(count + 8, *matrix.shape)), generator=generator, dtype=matrix.dtype).to(matrix)
-    for _ in range(6):
-        u = torch.linalg.qr(matrix @ v)[0]
-        v, triangle = torch.linalg.qr(matrix.T @ u)
-    a, sigma, b = torch.linalg.svd(triangle.T)
-    return (u @ a)[:, :count], sigma[:count], (v @ b.T)[:, :count]

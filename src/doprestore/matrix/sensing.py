@@ -15,10 +15,10 @@ from doprestore.drive import REPORTS, Progress, State, drive
 from doprestore.errors import InputError, UsageError
 from doprestore.matrix.api import matrix_device
 from doprestore.matrix.descent import Descent
+from doprestore.matrix.linalg import guess_rank
 from doprestore.matrix.operators import Operator, Stack
 from doprestore.matrix.refit import NOISE_FACTOR
 from doprestore.matrix.settings import MatrixSettings
-from doprestore.matrix.solver import guess_rank
 from doprestore.outliers import MirrorOutliers
 
 # Over the ranges in brackets `tests/benchmarks/rpca_constants.py sensing.NAME --seeds 2` solves the same 4 problems.
