@@ -1,4 +1,4 @@
-"""RobustPCA against rpca, which it wraps, and against what scikit-learn asks of an estimator."""
+"""RobustPCA against rpca, which it wraps."""
 
 import subprocess
 import sys
@@ -64,32 +64,3 @@ with pytest.raises(ValueError):
     model.set_params(rank=2)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-# scikit-learn
-
-checks = pytest.importorskip("sklearn.utils.estimator_checks")
-
-
-# A few steps: the checks are of manners, not of splits, and fit a hundred times.
-@checks.parametrize_with_checks([RobustPCA(steps=40)])
-@pytest.mark.filterwarnings("ignore")
-def test_scikit_learn_accepts_it(estimator, check):
-    check(estimator)
-
-
-def test_in_a_pipeline_frames_keep_their_names():
-    pandas = pytest.importorskip("pandas")
-    from sklearn.linear_model import LinearRegression
-    from sklearn.pipeline import make_pipeline
-
-    data = _data()
-    frame = pandas.DataFrame(data, columns=[f"sensor {i}" for i in range(40)], index=[f"day {i}" for i in range(60)])
-    clean = rpca(data).low_rank
-    model = make_pipeline(RobustPCA(), LinearRegression()).fit(frame, clean[:, 0])
-    np.testing.assert_allclose(model.predict(frame), clean[:, 0], atol=1e-6)
-    assert list(model[0].feature_names_in_) == list(frame.columns)
-    assert list(model[0].get_feature_names_out()) == ["robustpca0", "robustpca1", "robustpca2"]
-    found = RobustPCA().set_output(transform="pandas").fit_transform(frame)
-    assert list(found.columns) == ["robustpca0", "robustpca1", "robustpca2"] and list(found.index) == list(frame.index)
-    assert list(found.dtypes) == [np.float64] * 3
