@@ -209,6 +209,13 @@ def test_parquet_in_and_out(folder, run_cli):
     assert "when" in pandas.read_parquet("t.low_rank.parquet").columns
 
 
+def test_a_damaged_parquet_file_is_one_clear_line(folder, run_cli):
+    pytest.importorskip("pyarrow")
+    (folder / "t.parquet").write_bytes(b"PAR1" + b"\0" * 20 + b"PAR1")
+    code, _, stderr = run_cli("rpca", "t.parquet")
+    assert code == 1 and "damaged" in stderr and "t.parquet" in stderr and stderr.count("\n") == 1
+
+
 def test_without_pandas_the_error_names_the_extra(folder, run_cli, monkeypatch):
     (folder / "t.parquet").write_bytes(b"PAR1")
     monkeypatch.setitem(sys.modules, "pandas", None)
