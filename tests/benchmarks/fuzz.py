@@ -166,7 +166,7 @@ def read_checkpoint_file(path: Path) -> None:
 
 
 READERS: dict[str, Callable[[Path], object]] = dict.fromkeys(
-    ["png", "jpeg", "tiff", "webp", "bmp", "ppm", "npy", "fits", "avif", "heic"], read_picture_and_back
+    ["png", "jpeg", "cmyk", "tiff", "webp", "bmp", "ppm", "npy", "fits", "avif", "heic"], read_picture_and_back
 )
 if find_spec("doprestore.io.arrays"):
     READERS |= dict.fromkeys(["matrix.npy", "matrix.npz", "matrix.csv"], read_matrix_file)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
+from inks import ink_profile
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from doprestore.io.encode import encode
@@ -81,6 +82,12 @@ def _jpeg() -> list[bytes]:
         *_pillow("JPEG", ["L", "RGB"], progressive=True, exif=_metadata().exif, dpi=(72, 72)),
         *_moving("MPO"),
     ]
+
+
+def _cmyk() -> list[bytes]:
+    """With a profile, by which they are converted."""
+    inks = {"icc_profile": ink_profile()}
+    return _pillow("JPEG", ["CMYK"], **inks) + _pillow("TIFF", ["CMYK"], compression="raw", **inks)
 
 
 def _webp() -> list[bytes]:
@@ -229,6 +236,7 @@ def _checkpoint() -> list[bytes]:
 SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "png": _png,
     "jpeg": _jpeg,
+    "cmyk": _cmyk,
     "tiff": _tiff,
     "webp": _webp,
     "bmp": lambda: _pillow("BMP", ["1", "L", "P", "RGB", "RGBA"]),
