@@ -12,7 +12,8 @@ from torch import Tensor
 from doprestore.errors import InputError
 from doprestore.matrix.codes import filled_cells
 
-SAFE_RANGE = 1e12  # of float32 arithmetic: an outlier this many times the typical entry needs float64
+# An outlier of so many times the typical entry needs float64.
+SAFE_RANGE = 1e12
 
 
 def checked_array(data: ArrayLike | Tensor) -> np.ndarray:

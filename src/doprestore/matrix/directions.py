@@ -22,11 +22,14 @@ from torch import Tensor
 FOR_EACH = 1.2
 # Lines from which sparse vectors are looked for: those with the largest share in the fit, and those with most wrong entries.
 STARTS = 16
-LINES = 600  # of a longer side: a third by their share, a third by their wrong entries, a third evenly spread
-PRIOR = 0.05  # what a line without wrong entries counts as, in units of the line with most of them
+# Lines of a longer side: a third by their share, a third by their wrong entries, a third evenly spread.
+LINES = 600
+# What a line without wrong entries counts as, in units of the line with most of them.
+PRIOR = 0.05
 # Rounds of reweighting; in each the size below which entries count as equally small falls by so much, to 1e-8 of the mean.
 ROUNDS, FALLS = 27, 0.5
-ZERO = {torch.float32: 1e-3, torch.float64: 1e-6}  # of the largest entry; below it an entry of a vector of the space is 0
+# An entry of a vector of the space counts as 0 below this share of the largest one.
+ZERO = {torch.float32: 1e-3, torch.float64: 1e-6}
 
 
 def unearned(y: Tensor, known: Tensor | None, u: Tensor, v: Tensor, level: float) -> tuple[Tensor, Tensor] | None:

@@ -9,11 +9,14 @@ from torch import Tensor
 
 # Up to so many rows or columns the whole SVD is computed: it takes 3 ms for 200 x 200, no more than the iteration.
 WHOLE = 200
-ITERATIONS = 6  # of the subspace; 3 are enough for a matrix of nearly that rank, 6 for directions that barely stand out
-EXTRA = 8  # directions beside those asked for, which make the last ones of them converge
+# Iterations of the subspace: 3 are enough for a matrix of nearly that rank, 6 for directions that barely stand out.
+ITERATIONS = 6
+# Directions beside those asked for, which make the last ones of them converge.
+EXTRA = 8
 
 
-MIN_GAP = 1.5  # the ratio of neighbouring singular values that counts as a gap, for a guess of the rank
+# The ratio of neighbouring singular values that counts as a gap, for a guess of the rank.
+MIN_GAP = 1.5
 
 
 def svd_of_product(u: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:

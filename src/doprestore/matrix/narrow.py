@@ -18,9 +18,12 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-COLUMNS = 16  # up to which a table is narrow; beyond, there are too many sets, and M-estimates are good enough
-SETS = 1000  # of entries that are tried for a row at most, of one size all or none
-AT_ONCE = 2**21  # residuals, of rows by sets by columns: 16 MB
+# A table of up to so many columns is narrow; beyond, there are too many sets, and M-estimates are good enough.
+COLUMNS = 16
+# Sets of entries that are tried for a row at most, of one size all or none.
+SETS = 1000
+# Residuals, of rows by sets by columns, that are worked on at a time: 16 MB.
+AT_ONCE = 2**21
 
 
 def fewest_outliers(z: Tensor, seen: Tensor, start: Tensor, v: Tensor, level: Tensor, price: float) -> Tensor:

@@ -29,24 +29,36 @@ from doprestore.matrix import narrow
 from doprestore.matrix.levels import levels, shorth
 from doprestore.matrix.linalg import leading, leading_of, psd_part, svd_of_product
 
-ENTRIES = 2**20  # worked on at a time: a block in float64 and its weights stay small beside the matrix
-SWEEPS = 12  # of least squares between two looks at the residual
-WIDE = 4  # of them with weights as for least absolute values, which forget where they started
-BISQUARE = 4.685  # Tukey's constant: 95 % efficiency beside Gaussian noise
-WHITE = 1.2  # what a residual may reach of that limit and still be called noise, where rank and levels go round in circles
-TRUSTED = 3.0  # noise levels; what is beyond does not count as a direction of the residual
-MOST_ROUNDS = 12  # of looks at the residual, where levels and rank do not settle
-SETTLED = 0.1  # largest change of a unit (of its logarithm) from round to round
-MARGIN = 1.03  # of what counts as above the noise, beside that for chance
-MANY = 16  # directions in a round; a matrix that has as many every time has no low rank
-LEVEL_ROWS = 4000  # rows from which the levels of the columns are taken
-PRIVATE = 0.5  # share of a line in a direction from which on the line may be the only one that has it
+# Entries worked on at a time: a block in float64 and its weights stay small beside the matrix.
+ENTRIES = 2**20
+# Sweeps of least squares between two looks at the residual; in the first of them the weights are those of least absolute
+# values, which forget where they started.
+SWEEPS, WIDE = 12, 4
+# Tukey's constant, in noise levels: 95 % efficiency beside Gaussian noise.
+BISQUARE = 4.685
+# A residual may reach so many times the limit and still be called noise, where rank and levels go round in circles.
+WHITE = 1.2
+# What is off by more noise levels than this does not count for directions of the residual.
+TRUSTED = 3.0
+# Looks at the residual at most, where levels and rank do not settle.
+MOST_ROUNDS = 12
+# Units have settled once the logarithm of none changes by more than this from round to round.
+SETTLED = 0.1
+# A direction counts as above the noise from so many times the limit on, beside the margin for chance.
+MARGIN = 1.03
+# Directions that are added in a round at most; a matrix that has as many every time has no low rank.
+MANY = 16
+# Rows that the noise levels of the columns are taken from.
+LEVEL_ROWS = 4000
+# From this share of a line in a direction on, the line may be the only one that has it.
+PRIVATE = 0.5
 # In units of a column's spread, no noise is taken to be smaller than this at first: a fit that is still coming nearer
 # must not lose what it has not reached yet. Where there is no more noise than that, :meth:`NoisyFit.lower_floor`.
 FLOOR, FLOOR_FALLS, LEAST = 1e-3, 100.0, 1e-7
 # The price of an outlier in a row of a narrow table, in squared noise levels: 3.5 of them [9 to 16: the same].
 PRICE = 12.25
-BETTER = 0.25  # of the typical noise: no column is taken to be better than this by least squares
+# Least squares takes no column to be better than this share of the typical noise.
+BETTER = 0.25
 
 _STATE = (
     "u",

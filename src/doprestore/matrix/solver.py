@@ -21,15 +21,18 @@ from doprestore.matrix.verdict import Evidence, is_exact, is_noise
 # After so many steps of the flow, a refit whose threshold falls by this factor a step. The first is fast and serves
 # large easy matrices; small or hard ones need a slower threshold.
 ATTEMPTS = ((10, 0.5), (20, 0.7), (40, 0.85))
-POLISH_DECAY = 0.7  # a step, of the threshold of a refit that starts from the noisy fit or from an exact one
-LAST_DECAY = 0.9  # a step, of the threshold of the refit that starts from the convex limit
+# The same factor for a refit that starts from the noisy fit or from an exact one, and from the convex limit.
+POLISH_DECAY, LAST_DECAY = 0.7, 0.9
 # An exact fit is looked at twice where at least this share of its entries are outliers, and entries are missing or no more
 # than so many.
 DOUBTFUL, SMALL = 0.05, 10_000
-PENALTY_GROWTH = 1.2  # a step, of the penalty of the convex solver
-FLOW_FLOOR = 0.01  # singular values of the flow below this share of the first say nothing yet
-CONVEX_FLOOR = 1e-5  # the same of the convex limit, which is computed to 1e-7
-CLIP = 10.0  # the flow sees entries clipped at this times their 75 % quantile: gross outliers must not set its scale
+# The factor by which the penalty of the convex solver grows in a step.
+PENALTY_GROWTH = 1.2
+# Singular values of the flow below this share of the first say nothing yet, nor do those of the convex limit, which is
+# computed to 1e-7.
+FLOW_FLOOR, CONVEX_FLOOR = 0.01, 1e-5
+# The flow sees entries clipped at so many times their 75 % quantile: gross outliers must not set its scale.
+CLIP = 10.0
 # Noise levels around the convex answer are at least this share of a typical entry: it is computed no more closely.
 CONVEX_LEVEL = 1e-7
 _STATE = ("steps", "attempt", "solution", "done", "flow_target", "polishing")

@@ -22,8 +22,10 @@ from doprestore.matrix.verdict import SPARE
 # A line is the only one with some direction if the others have less than this share of it (of its square). Rounding
 # leaves 1e-20, a direction of two lines 1e-1.
 LONELY = 1e-6
-SOME_LINES = 4000  # lines, evenly spread, from which the noise levels around the convex answer are taken; all up to then
-BINS = 60  # bins up to LIMIT, of a twentieth of a noise level each, of the histogram that the law of the noise is fitted to
+# Lines, evenly spread, that the noise levels around the convex answer are taken from; all, where there are no more.
+SOME_LINES = 4000
+# Bins up to LIMIT, of a twentieth of a noise level each, of the histogram that the law of the noise is fitted to.
+BINS = 60
 
 
 @dataclass
