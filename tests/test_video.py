@@ -202,3 +202,10 @@ def test_frames_of_several_sizes_and_too_large_videos_are_refused(folder, run_cl
     assert "frame2.png" in run_cli("rpca", "clip").stderr
     monkeypatch.setattr("doprestore.io.video.free_memory", lambda: 2**20)
     assert "--frames ::10" in run_cli("rpca", "clip").stderr
+
+
+def test_a_header_that_claims_huge_frames_takes_no_memory_for_many(tmp_path):
+    """As fuzz.py found it in a damaged .mp4: room for 64 of them would be 20 GB, before one is decoded."""
+    from doprestore.io.video import _Frames
+
+    assert _Frames(tmp_path / "a.mp4", (8237, 13876, 3)).frames.nbytes < 2**29
