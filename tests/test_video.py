@@ -91,6 +91,8 @@ def test_what_is_no_static_camera_is_said_to_be_none():
     assert background(noise).rank <= 3
     with pytest.raises(InputError, match="at least 3"):
         background(noise[:2])
+    with pytest.raises(InputError, match="NaN"):
+        background(np.full((4, 3, 3), np.nan))
 
 
 def test_the_scale_of_the_values_does_not_matter():

@@ -37,6 +37,8 @@ ROUNDED = 0.5
 # Entries worked on at a time.
 BLOCK = 2**22
 # Bins of the histogram that the law of the noise is fitted to.
+JUDGED = 2**23  # entries that foreground is told from noise by: every so many pixels, which bounds the memory for them
+MOST_LEVELS = 10.0  # noise levels; what is farther off is foreground in any case, also where too few are to judge by
 BINS = 60
 # A static camera sees the background in half of the frames of nearly all pixels.
 HALF, NEARLY_ALL = 0.5, 0.9
@@ -81,9 +83,11 @@ def background(
 ) -> Background:
     """Split frames (count, ...), integers or floats of any scale, into background and foreground.
 
-    Raises :class:`InputError` for fewer than 3 frames.
+    Raises :class:`InputError` for fewer than 3 frames, and for NaN and infinite values.
     """
     count = len(frames)
+    if frames.dtype.kind == "f" and not all(np.isfinite(frame).all() for frame in frames):
+        raise InputError("the video has NaN or infinite values; replace them by any number first")
     if count < 3:
         raise InputError(f"a video of {count} frames has no background to be told; give at least 3, or take rpca")
     flat = frames.reshape(count, -1)
@@ -98,11 +102,13 @@ def background(
     counts, large, total = np.zeros(BINS), [], 0
     seen = np.empty(flat.shape[1], np.float32)
     interrupted = False
+    every = max(1, flat.size // JUDGED)
     done = 0
     for part, y in _blocks(flat, device):
         found, own, near = _pixels(y, light, max(least, noise / 4))
         pixels[:, part], level[part], seen[part] = found.cpu().numpy(), own.cpu().numpy(), near.float().mean(0).cpu().numpy()
-        size = ((y - light @ found).abs_() / own).flatten()
+        rest = (y - light @ found).abs_() / own
+        size = rest[:, ::every].flatten()
         counts += torch.histc(size.clamp_max(2 * LIMIT), 2 * BINS, 0, 2 * LIMIT)[:BINS].cpu().numpy()
         large.append(size[size > LIMIT].cpu().numpy())
         total += size.numel()
@@ -114,7 +120,7 @@ def background(
             break
     far = np.concatenate(large)
     at, _ = threshold(fit_law(counts), far, total)
-    at = min(at, 10.0)
+    at = min(at, MOST_LEVELS)
     return Background(
         light=light.cpu().numpy(),
         pixels=pixels,
