@@ -13,10 +13,11 @@ from doprestore.matrix.directions import unearned
 from doprestore.matrix.evidence import noisy_support, support
 from doprestore.matrix.flow import Flow
 from doprestore.matrix.linalg import guess_rank, leading, psd_part, svd_of_product
-from doprestore.matrix.noise import FLOOR, NoisyFit
+from doprestore.matrix.noise import NoisyFit
 from doprestore.matrix.refit import AGREES, SAMPLE, Refit
 from doprestore.matrix.split import Data, Split, split_convex, split_flow, split_noisy, split_refit
 from doprestore.matrix.verdict import Evidence, is_exact, is_noise
+from doprestore.matrix.weighted import FLOOR
 
 # After so many steps of the flow, a refit whose threshold falls by this factor a step. The first is fast and serves
 # large easy matrices; small or hard ones need a slower threshold.
