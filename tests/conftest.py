@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from doprestore import cli
+from doprestore.cli import screen
 from doprestore.image import crossfit
 from doprestore.reproduce.originals import PAPER
 
@@ -37,6 +38,14 @@ def paper_images() -> dict[str, Path]:
     if missing:
         pytest.skip(f"the paper's pictures are absent ({missing[0]}); set DOPRESTORE_DATA to their folder")
     return paths
+
+
+@pytest.fixture(autouse=True)
+def no_lines_on_a_slow_machine(request, monkeypatch) -> None:
+    """Tests that count the lines on stderr do not mind a machine on which a small picture takes half a minute."""
+    if request.module.__name__ != "test_cli_screen":
+        monkeypatch.setattr(screen, "MINUTE", 3600.0)
+        monkeypatch.setattr(screen, "LEAST", 3600.0)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import torch
 from conftest import salted, waves
 from PIL import Image
 
-import doprestore.image.fitting as fitting
+import doprestore.image.portions as portions
 from doprestore.cli.interrupt import Interrupt
 from doprestore.errors import InputError, OutputError
 from doprestore.image.recovery import recover_image
@@ -151,7 +151,7 @@ def photo(tmp_path):
 
 def _stop_after(steps: int, monkeypatch) -> None:
     """Let the run be interrupted, as if by Ctrl-C, once ``steps`` steps are done."""
-    real = fitting.recover_image
+    real = portions.recover_image
 
     def recover(*args, should_stop, **kwargs):
         count = 0
@@ -165,7 +165,7 @@ def _stop_after(steps: int, monkeypatch) -> None:
 
         return real(*args, should_stop=stop, **kwargs)
 
-    monkeypatch.setattr(fitting, "recover_image", recover)
+    monkeypatch.setattr(portions, "recover_image", recover)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])

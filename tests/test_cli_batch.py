@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import doprestore.image.fitting as fitting
+import doprestore.image.portions as portions
 from doprestore.io.images import read_picture
 
 QUICK = ("--preset", "paper", "--steps", 2, "--width", 4, "--device", "cpu")
@@ -72,14 +72,14 @@ def test_outputs_below_the_input_are_not_inputs_the_next_time(run_cli, scans):
 
 def test_a_failure_does_not_stop_the_others(run_cli, scans, monkeypatch):
     (scans / "aa.png").write_text("not a picture")
-    recover = fitting.recover_image
+    recover = portions.recover_image
 
     def fail_on_jpeg(picture, *args, **kwargs):
         if np.array_equal(picture.numpy(), read_picture("scans/b.jpg").pixels):
             raise RuntimeError("a bug\nof ours")
         return recover(picture, *args, **kwargs)
 
-    monkeypatch.setattr(fitting, "recover_image", fail_on_jpeg)
+    monkeypatch.setattr(portions, "recover_image", fail_on_jpeg)
     code, stdout, stderr = run_cli("image", "absent.png", "scans", "restored", "-r", *QUICK)
     assert code == 1
     assert "2 restored, 3 failed in" in stdout.splitlines()[-1]

@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 
 import doprestore.cli.pictures.estimate as estimate
-import doprestore.image.fitting as fitting
+import doprestore.image.portions as portions
 from doprestore.cli.pictures.estimate import Estimator, Stages
 from doprestore.cli.pictures.jobs import Choices
-from doprestore.image.fitting import recover
 from doprestore.image.memory import ANSWER_VALUE, light_bytes, paper_bytes
+from doprestore.image.portions import recover
 from doprestore.image.settings import image_settings
 
 QUICK = ("--steps", 4, "--width", 4, "--device", "cpu")
@@ -91,7 +91,7 @@ def test_without_a_search_there_is_one_time(second_a_step):
 def test_pieces_count(monkeypatch, second_a_step):
     """A picture whose search does not fit into the memory takes what its pieces and its answer take."""
     shape, free = (3, 3000, 4000), 2**32
-    for module in (estimate.machine, fitting):
+    for module in (estimate.machine, portions):
         monkeypatch.setattr(module, "free_memory", lambda device=None: free)
     told = Estimator(image_settings(device="cpu"), Choices())(shape)
     assert 3000 * 4000 * 3 * ANSWER_VALUE < told.bytes < free

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-import doprestore.image.fitting as fitting
+import doprestore.image.portions as portions
 
 QUICK = ("--preset", "paper", "--steps", 2, "--width", 4, "--device", "cpu")
 
@@ -45,7 +45,7 @@ BAD_FILES = {
         ("empty.png out.png", 1, "empty.png: is empty"),
         ("cut.png out.png", 1, "cut.png: is damaged"),
         ("text.png out.png", 1, "text.png: is not a"),
-        ("bomb.ppm out.png", 1, "bomb.ppm: has over"),
+        ("bomb.ppm out.png", 1, "bomb.ppm: is 100000x100000"),
         ("photo.png absent/out.png", 2, "absent does not exist"),
         ("photo.png file/out.png", 2, "is not a folder"),
         ("photo.png out.xyz", 2, ".xyz"),
@@ -78,7 +78,7 @@ def test_bad_input_is_one_line_and_touches_nothing(run_cli, photo, monkeypatch, 
     for name in set(args.split()) & set(BAD_FILES) | ({"file"} if "file/" in args else set()):
         BAD_FILES[name](photo.with_name(name))
     before = {path.name: path.read_bytes() for path in photo.parent.iterdir()}
-    monkeypatch.setattr(fitting, "recover_image", None)  # refused before the work starts
+    monkeypatch.setattr(portions, "recover_image", None)  # refused before the work starts
     outcome = run_cli("image", *args.split())
     assert outcome.code == code and outcome.stdout == ""
     assert words in outcome.stderr and outcome.stderr.count("\n") == 1
@@ -116,7 +116,7 @@ def test_out_of_memory(run_cli, photo, monkeypatch, error):
     def fail(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr(fitting, "recover_image", fail)
+    monkeypatch.setattr(portions, "recover_image", fail)
     out = photo.with_name("out.png")
     out.write_text("old")
     code, stdout, stderr = run_cli("image", photo, out, *QUICK, "--force")
@@ -139,7 +139,7 @@ def test_errors_that_are_bugs_are_not_hidden(run_cli, photo, monkeypatch):
     def fail(*args, **kwargs):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(fitting, "recover_image", fail)
+    monkeypatch.setattr(portions, "recover_image", fail)
     with pytest.raises(RuntimeError, match="a bug"):
         run_cli("image", photo, photo.with_name("out.png"), *QUICK)
 

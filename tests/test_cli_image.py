@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import doprestore.image.fitting as fitting
+import doprestore.image.portions as portions
 from doprestore.io.images import read_picture
 from doprestore.report.content import LABEL, outlier_map
 
@@ -67,8 +67,10 @@ def test_log_has_a_row_a_step(run_cli, photo, name):
 @pytest.mark.parametrize(("extra", "columns"), [((), 3), (("--clean", "photo.png"), 4)])
 def test_outlier_map_and_panel(run_cli, photo, monkeypatch, extra, columns):
     monkeypatch.chdir(photo.parent)
-    results, recover = [], fitting.recover_image
-    monkeypatch.setattr(fitting, "recover_image", lambda *a, **options: results.append(recover(*a, **options)) or results[0])
+    results, recover = [], portions.recover_image
+    monkeypatch.setattr(
+        portions, "recover_image", lambda *a, **options: results.append(recover(*a, **options)) or results[0]
+    )
     code = run_cli("image", "photo.png", "out.png", *QUICK, "--outliers", "map.png", "--panel", "panel.png", *extra).code
     assert code == 0
     shown = 255 * outlier_map(results[0].outliers).numpy()

@@ -150,7 +150,6 @@ def _bad_files():
         "empty.csv": (b"", "no numbers"),
         "binary.csv": (b"\xff\xfe\x00\x01\x00", "damaged"),
         "nul.csv": (b"1,2\n3,\x00\n", "damaged"),
-        "frame.parquet": (b"PAR1", "damaged"),
         "what.mat": (b"1", "unknown kind"),
     }
 

@@ -10,10 +10,14 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import torch
 
 import doprestore
 from doprestore.baselines import METHODS
 from doprestore.cli import COMMANDS
+from doprestore.damage.make import corrupt
+from doprestore.io.images import write_picture
+from doprestore.outliers import MirrorOutliers
 from doprestore.reproduce import FIGURES
 
 PACKAGE = Path(doprestore.__file__).parent
@@ -160,3 +164,24 @@ def test_public_names(name):
     assert getattr(doprestore, name) is not None
     if name != "__version__":
         assert getattr(import_module(f"doprestore.{doprestore._PUBLIC[name]}"), name) is getattr(doprestore, name)
+
+
+def test_the_way_from_the_command_to_the_step_of_eq_10_is_short(run_cli, tmp_path, monkeypatch):
+    """The modules on the stack when g and h take a step, from the command's own module on."""
+    clean = torch.linspace(0.2, 0.8, 32).expand(3, 32, 32)
+    write_picture(tmp_path / "in.png", corrupt(clean, "salt-pepper", 0.05, 0).picture.numpy())
+    stacks = []
+    take = MirrorOutliers.step_
+
+    def watched(self, *args):
+        frame, modules = sys._getframe(), []
+        while frame is not None:
+            modules.append(frame.f_globals.get("__name__", ""))
+            frame = frame.f_back
+        stacks.append([name for name in reversed(modules) if name.startswith("doprestore.")])
+        take(self, *args)
+
+    monkeypatch.setattr(MirrorOutliers, "step_", watched)
+    assert run_cli("image", tmp_path / "in.png", tmp_path / "out.png", "--steps", 2, "--device", "cpu").code == 0
+    way = list(dict.fromkeys(stacks[0]))
+    assert way[0] == "doprestore.cli" and way[1] == "doprestore.cli.image" and len(way) <= 9, way

@@ -125,7 +125,7 @@ def test_a_disk_that_is_full_or_read_only(tmp_path, filler, mode, flag):
     file = {"--checkpoint": "run.ckpt", "--report": "run.html", "--log": "run.csv", None: None}[flag]
     output = disk / "out.png" if flag is None else tmp_path / "out.png"
     extra = [] if flag is None else [flag, str(disk / file)]
-    command = [sys.executable, "-m", "doprestore", "image", str(source), str(output), *QUICK, "--force", *extra]
+    command = [sys.executable, "-m", "doprestore", "image", str(source), str(output), *QUICK, "--force", "--quiet", *extra]
     if flag == "--checkpoint":
         command += ["--checkpoint-every", "0s"]
     run = subprocess.run(

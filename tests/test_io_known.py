@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tifffile
+from inks import ink_profile
 from PIL import Image
 
 from doprestore.errors import InputError
@@ -45,34 +46,12 @@ def test_the_preview_in_a_raw_file_is_not_taken_for_the_picture(tmp_path):
         read_picture(tmp_path / "a.nef")
 
 
-def _ink_profile(space: bytes = b"CMYK") -> bytes:
-    """An ICC profile (version 2) of inks that nobody prints with: cyan ink looks orange, L 65, a 45, b 70; no ink is white,
-    and all others are black. See ICC.1:2001-04, 6.1 (header), 6.5.7 (lut8Type)."""
-    colours = np.zeros((2, 2, 2, 2, 3), np.uint8)  # by the amounts of C, M, Y, K, as L 0 to 255 and a, b + 128
-    colours[..., 1:] = 128
-    colours[0, 0, 0, 0, 0] = 255
-    colours[1, 0, 0, 0] = round(65 * 2.55), 45 + 128, 70 + 128
-    ramp = np.arange(256, dtype=np.uint8).tobytes()
-    table = b"mft1\0\0\0\0\4\3\2\0" + np.eye(3).ravel().astype(">i4").__mul__(65536).astype(">i4").tobytes()
-    table += 4 * ramp + colours.tobytes() + 3 * ramp
-    name = b"desc\0\0\0\0" + (10).to_bytes(4, "big") + b"odd inks\0\0" + bytes(78)
-    white = b"XYZ \0\0\0\0" + b"".join(round(value * 65536).to_bytes(4, "big") for value in (0.9642, 1.0, 0.8249))
-    tags, body = b"", b""
-    for tag, data in ((b"desc", name), (b"wtpt", white), (b"A2B0", table)):
-        tags += tag + (128 + 4 + 36 + len(body)).to_bytes(4, "big") + len(data).to_bytes(4, "big")
-        body += data + bytes(-len(data) % 4)
-    size = (128 + 4 + 36 + len(body)).to_bytes(4, "big")
-    header = size + bytes(4) + b"\x02\x20\0\0" + b"prtr" + space + b"Lab " + bytes(12) + b"acsp"
-    header += bytes(28) + white[8:] + bytes(48)
-    return header + (3).to_bytes(4, "big") + tags + body
-
-
 @pytest.mark.parametrize("name", ["a.tif", "a.jpg"])
 def test_cmyk_is_converted_by_its_profile(tmp_path, name):
     """To what the inks of the profile look like, which is not what the names of the inks say."""
     inks = Image.new("CMYK", (16, 8))  # white
     inks.paste((255, 0, 0, 0), (8, 0, 16, 8))
-    inks.save(tmp_path / name, icc_profile=_ink_profile(), **({"quality": 100} if name == "a.jpg" else {}))
+    inks.save(tmp_path / name, icc_profile=ink_profile(), **({"quality": 100} if name == "a.jpg" else {}))
     picture = read_picture(tmp_path / name)
     assert (picture.samples.shape, picture.depth, picture.alpha) == ((3, 8, 16), "uint8", None)
     assert picture.samples[:, 4, 2].astype(int) == pytest.approx([255] * 3, abs=2)
@@ -83,12 +62,12 @@ def test_cmyk_is_converted_by_its_profile(tmp_path, name):
     write_picture(tmp_path / "out.png", picture.pixels, picture)
     again = read_picture(tmp_path / "out.png")
     np.testing.assert_array_equal(again.samples, picture.samples)
-    assert again.metadata.icc is not None and again.metadata.icc != _ink_profile() and again.metadata.converted is None
+    assert again.metadata.icc is not None and again.metadata.icc != ink_profile() and again.metadata.converted is None
 
 
 @pytest.mark.parametrize(
     ("profile", "told"),
-    [(None, "CMYK without a profile"), (_ink_profile(b"RGB "), "a profile of RGB"), (b"x" * 200, "broken")],
+    [(None, "CMYK without a profile"), (ink_profile(b"RGB "), "a profile of RGB"), (b"x" * 200, "broken")],
 )
 def test_cmyk_without_a_good_profile_names_the_command_that_converts(tmp_path, profile, told):
     Image.new("CMYK", (4, 4)).save(tmp_path / "a.jpg", **({} if profile is None else {"icc_profile": profile}))

@@ -8,7 +8,7 @@ import torch
 from conftest import salted, waves
 from PIL import Image
 
-import doprestore.image.fitting as fitting
+import doprestore.image.portions as portions
 from doprestore import restore_image
 from doprestore.errors import InputError
 from doprestore.image.recovery import recover_image
@@ -106,8 +106,8 @@ def test_values_judged_clean_come_back_to_the_last_bit(run_cli, tmp_path, monkey
     mask = mask.with_suffix(".png")
     write_picture(mask, bad.astype(np.float32))
     results = []
-    recover = fitting.Fitting.recover
-    monkeypatch.setattr(fitting.Fitting, "recover", lambda *args, **kw: results.append(recover(*args, **kw)) or results[0])
+    recover = portions.Portions.recover
+    monkeypatch.setattr(portions.Portions, "recover", lambda *args, **kw: results.append(recover(*args, **kw)) or results[0])
     assert run_cli("image", source, out, *QUICK, "--mask", mask).code == 0
     before, after = read_picture(source), read_picture(out)
     clean = ~results[0].found.numpy()

@@ -135,3 +135,33 @@ def test_sense_is_as_exact_as_the_data(dtype, limit):
 def test_sense_of_zeros_is_zero():
     result = sense(_measured(30)[0], np.zeros(30), matrix_settings())
     assert result.rank == 0 and not result.low_rank.any()
+
+
+@pytest.mark.parametrize("preset", ["fast", "paper"])
+def test_an_interrupt_at_the_first_step_writes_what_there_is(folder, run_cli, monkeypatch, preset):
+    from doprestore.cli.interrupt import Interrupt
+
+    data = np.random.default_rng(0).standard_normal((40, 30))
+    np.save("a.npy", data)
+
+    def received(self):
+        self.signal = 2  # as if Ctrl-C had been pressed
+        return True
+
+    monkeypatch.setattr(Interrupt, "received", received)
+    code, stdout, stderr = run_cli("rpca", "a.npy", "--preset", preset, "--repaired", "r.npy", "--json")
+    report = json.loads(stdout)
+    assert (code, stderr) == (130, "") and report["interrupted"] and not report["converged"]
+    assert np.load("r.npy").shape == data.shape
+
+
+def test_text_and_dates_beside_the_numbers_are_not_refused(folder, run_cli):
+    low_rank, _ = _low_rank(60, 12, 2)
+    rows = [f"{i},2026-01-01T00:{i:02d},{','.join(map(repr, row))},room {i}" for i, row in enumerate(low_rank.tolist())]
+    header = "id,time," + ",".join(f"s{i}" for i in range(12)) + ",room"
+    text = "\n".join([header, *rows]) + "\n"
+    (folder / "t.csv").write_text(text.replace(repr(low_rank[3, 4]), "1e6").replace(repr(low_rank[5, 6]), ""))
+    assert run_cli("rpca", "t.csv", "--repaired", "r.csv").code == 0
+    before, after = (line.split(",") for line in (text, (folder / "r.csv").read_text()))
+    changed = [place for place, (one, other) in enumerate(zip(before, after, strict=True)) if one != other]
+    assert len(changed) <= 2 and all(abs(float(before[place]) - float(after[place])) < 1e-9 for place in changed)

@@ -8,13 +8,13 @@ from itertools import count
 import pytest
 import torch
 
-import doprestore.image.fitting as fitting
+import doprestore.image.portions as portions
 from doprestore.drive import Progress
 from doprestore.errors import DoprestoreError, InputError
-from doprestore.image.fitting import Fitting
 from doprestore.image.light import Damage
 from doprestore.image.memory import light_bytes
 from doprestore.image.pieces import MARGIN, places, recover_pieces
+from doprestore.image.portions import Portions
 from doprestore.image.recovery import ImageResult, recover_image
 from doprestore.image.settings import image_settings
 
@@ -45,7 +45,7 @@ def _local(
 
 def test_places_cover_every_pixel_once_and_have_their_margins():
     seen = torch.zeros(1, 100, 333, dtype=torch.int)
-    for outer, place, inner in places(100, 333, SIDE):
+    for outer, inner, place in places(100, 333, SIDE):
         seen[place] += 1
         around = torch.arange(100 * 333).view(1, 100, 333)[outer]
         assert torch.equal(around[inner], torch.arange(100 * 333).view(1, 100, 333)[place])
@@ -114,17 +114,17 @@ def test_the_free_memory_decides(monkeypatch):
     shape = (3, 3000, 4000)
     told: list[str] = []
     for free, piece in ((10 * light_bytes(shape), None), (light_bytes(shape) // 2, 1000)):
-        monkeypatch.setattr(fitting, "free_memory", lambda device, free=free: free)
-        chosen = Fitting(shape, image_settings(device="cpu"), tell=told.append)
+        monkeypatch.setattr(portions, "free_memory", lambda device, free=free: free)
+        chosen = Portions(shape, image_settings(device="cpu"), tell=told.append)
         assert (chosen.piece is None) == (piece is None)
         assert piece is None or piece < chosen.piece < 3000
     assert len(told) == 1 and "working in pieces of" in told[0] and chosen.pieces > 1
-    monkeypatch.setattr(fitting, "free_memory", lambda device: 2**30)
+    monkeypatch.setattr(portions, "free_memory", lambda device: 2**30)
     with pytest.raises(DoprestoreError, match=r"4000x3000 pixels need .* GB, even in pieces"):
-        Fitting(shape, image_settings(device="cpu"))
+        Portions(shape, image_settings(device="cpu"))
     with pytest.raises(DoprestoreError, match=r"4000x3000 pixels at width 128 need .* GB with --preset paper"):
-        Fitting(shape, image_settings("paper", device="cpu"))
-    assert Fitting((3, 64, 64), image_settings("paper", width=8, device="cpu")).pieces == 1
+        Portions(shape, image_settings("paper", device="cpu"))
+    assert Portions((3, 64, 64), image_settings("paper", width=8, device="cpu")).pieces == 1
 
 
 def test_out_of_memory_falls_back_to_pieces(monkeypatch):
@@ -136,8 +136,8 @@ def test_out_of_memory_falls_back_to_pieces(monkeypatch):
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return replace(_local(picture), settings=settings)
 
-    monkeypatch.setattr(fitting, "recover_image", fail_at_first)
-    result = fitting.recover(torch.full((1, 32, 1000), 0.5), image_settings(device="cpu"))
+    monkeypatch.setattr(portions, "recover_image", fail_at_first)
+    result = portions.recover(torch.full((1, 32, 1000), 0.5), image_settings(device="cpu"))
     assert sides[0] == 1000 and max(sides[1:]) == 512 and result.restored.shape == (1, 32, 1000)
 
 
@@ -146,6 +146,6 @@ def test_out_of_memory_in_the_smallest_piece_is_one_line(monkeypatch, preset):
     def fail(*args, **options):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(fitting, "recover_image", fail)
+    monkeypatch.setattr(portions, "recover_image", fail)
     with pytest.raises(DoprestoreError, match=r"out of memory for 40x32 pixels at width 4; .* a smaller --width"):
-        fitting.recover(torch.full((1, 32, 40), 0.5), image_settings(preset, width=4, device="cpu"))
+        portions.recover(torch.full((1, 32, 40), 0.5), image_settings(preset, width=4, device="cpu"))

@@ -28,8 +28,8 @@ def _result(found: float, **fields: object) -> ImageResult:
         (_result(0.0), None),
         (_result(0.5), None),
         (_result(0.7), "70% of its values are judged damaged"),
-        (_result(0.1, damage=(Damage("single values", 0.1, 0.01),)), None),
-        (_result(0.1, damage=(Damage("single values", 0.1, 0.03),)), "30% of what was replaced may have been whole"),
+        (_result(0.1, damage=(Damage("single values", 0.1, 0.03),)), None),
+        (_result(0.1, damage=(Damage("single values", 0.1, 0.04),)), "40% of what was replaced may have been whole"),
         (_result(0.0, print_like=True), "looks like print"),
     ],
 )

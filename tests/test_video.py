@@ -91,6 +91,8 @@ def test_what_is_no_static_camera_is_said_to_be_none():
     assert background(noise).rank <= 3
     with pytest.raises(InputError, match="at least 3"):
         background(noise[:2])
+    with pytest.raises(InputError, match="NaN"):
+        background(np.full((4, 3, 3), np.nan))
 
 
 def test_the_scale_of_the_values_does_not_matter():
@@ -98,6 +100,16 @@ def test_the_scale_of_the_values_does_not_matter():
     one, other = background(video), background(video.astype(np.float64) * 256)
     assert one.rank == other.rank
     np.testing.assert_allclose(other.frame(7), 256 * one.frame(7), atol=256 * 0.05)
+
+
+def test_black_frames_and_black_videos_are_nothing_special():
+    black = background(np.zeros((5, 6, 7), np.uint8))
+    assert black.rank == 1 and not black.frame(2).any() and black.foreground_share == 0
+    video, truth, _ = moving_objects(_photo(), 60)
+    video[20:24] = 0
+    found = _shown(background(video), truth.shape)
+    assert psnr(np.delete(found, range(20, 24), 0), np.delete(truth, range(20, 24), 0)) > 40
+    assert np.abs(found[20:24]).max() < 0.05
 
 
 def test_it_can_be_stopped():
@@ -192,3 +204,10 @@ def test_frames_of_several_sizes_and_too_large_videos_are_refused(folder, run_cl
     assert "frame2.png" in run_cli("rpca", "clip").stderr
     monkeypatch.setattr("doprestore.io.video.free_memory", lambda: 2**20)
     assert "--frames ::10" in run_cli("rpca", "clip").stderr
+
+
+def test_a_header_that_claims_huge_frames_takes_no_memory_for_many(tmp_path):
+    """As fuzz.py found it in a damaged .mp4: room for 64 of them would be 20 GB, before one is decoded."""
+    from doprestore.io.video import _Frames
+
+    assert _Frames(tmp_path / "a.mp4", (8237, 13876, 3)).frames.nbytes < 2**29

@@ -13,6 +13,7 @@ again, which must give the same samples. Nothing may be written elsewhere or on 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import random
@@ -137,10 +138,24 @@ def read_picture_and_back(path: Path) -> None:
 
 
 def read_matrix_file(path: Path) -> None:
-    """Read a matrix, and every value of it: .npy is memory-mapped."""
+    """Read a matrix, and every value of it: .npy is memory-mapped. A table of text must be the same when written again."""
     from doprestore.io.arrays import read_matrix
+    from doprestore.io.delimited import TextTable
 
-    read_matrix(path).values.tobytes()
+    matrix = read_matrix(path)
+    matrix.values.tobytes()
+    if isinstance(matrix.table, TextTable):
+        again = io.BytesIO()
+        matrix.table.write(again, matrix.values, np.zeros(matrix.values.shape, bool))
+        if again.getvalue() != path.read_bytes():
+            raise AssertionError("the table is another when written again")
+
+
+def read_video_file(path: Path) -> None:
+    """Read all frames of a clip."""
+    from doprestore.io.video import read_video
+
+    read_video(path, slice(0, None, 1)).frames.sum()
 
 
 def read_checkpoint_file(path: Path) -> None:
@@ -151,10 +166,14 @@ def read_checkpoint_file(path: Path) -> None:
 
 
 READERS: dict[str, Callable[[Path], object]] = dict.fromkeys(
-    ["png", "jpeg", "tiff", "webp", "bmp", "ppm", "npy", "fits", "avif", "heic"], read_picture_and_back
+    ["png", "jpeg", "cmyk", "tiff", "webp", "bmp", "ppm", "npy", "fits", "avif", "heic"], read_picture_and_back
 )
 if find_spec("doprestore.io.arrays"):
     READERS |= dict.fromkeys(["matrix.npy", "matrix.npz", "matrix.csv"], read_matrix_file)
+if find_spec("pyarrow"):
+    READERS["parquet"] = read_matrix_file
+if find_spec("av"):
+    READERS |= dict.fromkeys(["mp4", "avi", "webm"], read_video_file)
 if find_spec("doprestore.io.checkpoint"):
     READERS["ckpt"] = read_checkpoint_file
 

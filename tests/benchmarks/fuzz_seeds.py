@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
+from inks import ink_profile
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from doprestore.io.encode import encode
@@ -83,6 +84,12 @@ def _jpeg() -> list[bytes]:
     ]
 
 
+def _cmyk() -> list[bytes]:
+    """With a profile, by which they are converted."""
+    inks = {"icc_profile": ink_profile()}
+    return _pillow("JPEG", ["CMYK"], **inks) + _pillow("TIFF", ["CMYK"], compression="raw", **inks)
+
+
 def _webp() -> list[bytes]:
     return [
         *_ours("WEBP", ["uint8"], [1, 2, 3, 4]),
@@ -144,7 +151,37 @@ def _csv() -> list[bytes]:
     return [
         body.encode(), ("a,b,c,d,e,f,g\n" + body).encode(), body.replace("\n", "\r\n").encode("utf-8-sig"),
         b"1,,nan\n\"2\",3,inf\n", "α,β\n1e300,-0\n".encode(), body.encode("utf-16"),
+        b'# made\nday;"a;b";note\n2026-01-01;1,5;"x ""y"""\n2026-01-02;2,5;\n', b"a\tb\n1\t2\n\n3\tNA\n# end\n",
+        "Ort;Höhe\r\nKöln;53\r\n".encode("latin-1"),
     ]  # fmt: skip
+
+
+def _parquet() -> list[bytes]:
+    import pandas
+
+    frame = pandas.DataFrame(_array(1, "float64")[..., 0], columns=list("abcdefg"))
+    frame["day"], frame["site"] = pandas.date_range("2026-01-01", periods=9), list("uvwxyzαβγ")
+    frame["count"] = pandas.array([1, None, 3] * 3, dtype="Int64")
+    files = []
+    for one, compression in itertools.product([frame, frame.set_index("site"), frame[["a"]]], [None, "snappy", "zstd"]):
+        buffer = io.BytesIO()
+        one.to_parquet(buffer, compression=compression)
+        files.append(buffer.getvalue())
+    return files
+
+
+def _clip(suffix: str) -> list[bytes]:
+    from doprestore.io.video import Video, write_video
+
+    files = []
+    for channels, frames in itertools.product([1, 3], [1, 5]):
+        video = np.repeat(_array(channels, "uint8").repeat(4, 0).repeat(4, 1)[None], frames, 0).squeeze()
+        video = video.reshape(frames, 36, 28, *([3] if channels == 3 else []))
+        with tempfile.TemporaryDirectory() as name:
+            path = Path(name) / f"clip{suffix}"
+            write_video(path, video, Video(video))
+            files.append(path.read_bytes())
+    return files
 
 
 def _fits() -> list[bytes]:
@@ -199,6 +236,7 @@ def _checkpoint() -> list[bytes]:
 SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "png": _png,
     "jpeg": _jpeg,
+    "cmyk": _cmyk,
     "tiff": _tiff,
     "webp": _webp,
     "bmp": lambda: _pillow("BMP", ["1", "L", "P", "RGB", "RGBA"]),
@@ -210,5 +248,9 @@ SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "matrix.npy": _npy,
     "matrix.npz": _npz,
     "matrix.csv": _csv,
+    "parquet": _parquet,
+    "mp4": lambda: _clip(".mp4"),
+    "avi": lambda: _clip(".avi"),
+    "webm": lambda: _clip(".webm"),
     "ckpt": _checkpoint,
 }

@@ -9,9 +9,10 @@ checkpoint was there. Exit code 1 when the files differ, or something is left be
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,6 +20,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+import doprestore.cli.pictures.one  # so that the processes have it, and PyTorch, from the start
+import doprestore.matrix.api  # noqa: F401
+from doprestore.cli import run
 
 # name -> the command, the names of its data and of its output, and what makes the run long enough to be killed
 WINGS = {
@@ -40,6 +45,18 @@ def data_of(name: str, path: Path) -> None:
     struck = chance.random(waves.shape) < SHARES[name]
     values = np.where(struck, chance.integers(0, 256, waves.shape), waves)
     Image.fromarray(values.clip(0, 255).astype(np.uint8)).save(path)
+
+
+def session(words: list[str]) -> multiprocessing.Process:
+    """The command line in a process of its own; forked, so that it need not import PyTorch first."""
+    process = multiprocessing.get_context("fork").Process(target=command_line, args=(words,))
+    process.start()
+    return process
+
+
+def command_line(words: list[str]) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(run(words))
 
 
 def main() -> int:
@@ -66,35 +83,33 @@ def compare(name: str, folder: Path, kills: int, chance: random.Random) -> int:
 
     def call(output: Path) -> list[str]:
         where = [str(source), str(output)] if subcommand == "image" else [str(source), "-o", str(output)]
-        return [sys.executable, "-m", "doprestore", subcommand, *where, *options]
+        return [subcommand, *where, *options]
 
     start = time.perf_counter()
-    subprocess.run(call(whole), check=True, capture_output=True)
+    session(call(whole)).join()
     length = time.perf_counter() - start
     command = [*call(out), "--checkpoint", str(ckpt), "--checkpoint-every", "0.1s", "--resume"]
     print(f"{name}, undisturbed: {length:.1f} s", flush=True)
     done = 0
     while done < kills:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        process = session(command)
         lived = chance.uniform(0, length)
-        try:
-            _, errors = process.communicate(timeout=lived)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
+        process.join(lived)
+        if process.is_alive():
+            process.kill()
+            process.join()
             done += 1
-            print(f"kill {done:2}: after {lived:4.1f} s, checkpoint {'there' if ckpt.exists() else 'not there'}")
+            print(f"kill {done:2}: after {lived:4.1f} s, checkpoint {'there' if ckpt.exists() else 'not there'}", flush=True)
             if ckpt.exists() or not out.exists():
                 continue
-        if process.returncode not in (0, -signal.SIGKILL):
-            print(errors.decode())
+        if process.exitcode not in (0, -signal.SIGKILL):
             return 1
         if out.read_bytes() != whole.read_bytes():
             break
         out.unlink()  # it came to its end between two kills: once more from the start
-        print("         finished, identical; starting over")
+        print("         finished, identical; starting over", flush=True)
     else:
-        subprocess.run(command, check=True, capture_output=True)
+        session(command).join()
     same = out.read_bytes() == whole.read_bytes()
     left = sorted(path.name for path in folder.iterdir())
     print(f"{done} kills: the file is {'identical' if same else 'DIFFERENT'}; left behind: {left}")

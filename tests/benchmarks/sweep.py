@@ -20,7 +20,7 @@ import torch
 from restoration import AMOUNTS, PAPER, SAMPLES, load
 
 from doprestore.damage.make import corrupt
-from doprestore.image.fitting import recover
+from doprestore.image.portions import recover
 from doprestore.image.settings import image_settings
 from doprestore.metrics import psnr
 from doprestore.report.plots import line_plot

@@ -8,6 +8,8 @@
            neighbour of 3x3 is set to that
     dust   dust and hairs on a scan, beside ImageMagick's -despeckle and -median, and a 3x3 median of our own
 
+"with a mask" is `doprestore image --mask` with the values that the specialist (astroscrappy, the hot-pixel rule) has
+changed; for dust, which has no specialist here, with the very values that are damaged, as somebody would paint them.
 PSNR in dB over all values, capped at 99; changed: the share of the undamaged values that were changed by more than 2/255.
 """
 
@@ -39,6 +41,7 @@ CASES = {
     "dust": ("coffee", "dust-hairs-3", ".png"),
 }
 STRENGTH = 2.0  # how many times brighter than its neighbours a hot pixel is
+OURS, MASKED = "doprestore image", "with a mask"
 COUNTS, BIAS = 4000.0, 100.0  # of a FITS frame
 
 
@@ -67,11 +70,24 @@ def by_command(*words: str) -> Callable[[Path, Path], None]:
     return run
 
 
-def ours(source: Path, output: Path) -> None:
+def ours(source: Path, output: Path, mask: Path | None = None) -> None:
     command = [sys.executable, "-m", "doprestore", "image", str(source), str(output), "--quiet"]
     if source.suffix == ".fits":
         command += ["--range", str(BIAS), str(BIAS + COUNTS)]
+    if mask is not None:
+        command += ["--mask", str(mask)]
     subprocess.run(command, check=True)
+
+
+def with_mask(bad: Tensor) -> Callable[[Path, Path], None]:
+    """Ours, told which values are bad, bool (C, H, W)."""
+
+    def run(source: Path, output: Path) -> None:
+        mask = output.with_suffix(".mask.npy")
+        np.save(mask, bad.permute(1, 2, 0).squeeze(-1).numpy())
+        ours(source, output, mask)
+
+    return run
 
 
 def in_memory(method: Callable[[Tensor], Tensor], black_white: tuple[float, float] | None) -> Callable[[Path, Path], None]:
@@ -92,7 +108,7 @@ def peers(use: str, source: str, black_white: tuple[float, float] | None) -> dic
         found["hot-pixel rule"] = in_memory(hot_pixel_rule, black_white)
     if use == "dust" and image_magick():
         found |= {"-despeckle": by_command("-despeckle"), "-median 3": by_command("-median", "3")}
-    return {"nothing": shutil.copy} | found | {"doprestore image": ours}
+    return {"nothing": shutil.copy} | found | {OURS: ours}
 
 
 def measure(this: Problem, restored: Tensor) -> str:
@@ -122,8 +138,17 @@ def main() -> None:
                 )
             else:
                 write_picture(damaged, this.damaged.numpy())
-            for tool, run in peers(use, source, black_white).items():
-                if tool == "doprestore image" and options.no_ours:
+            tools = peers(use, source, black_white)
+            specialist = tools.get({"rays": "astroscrappy", "hot": "hot-pixel rule"}.get(use, ""))
+            if use == "dust":
+                tools[MASKED] = with_mask(this.bad)
+            elif specialist is not None:
+                found = Path(name, f"found{extension}")
+                specialist(damaged, found)
+                changed = torch.from_numpy(read_picture(found, black_white=black_white).pixels) - this.damaged
+                tools[MASKED] = with_mask(changed.abs() > 2 / 255)
+            for tool, run in tools.items():
+                if tool in (OURS, MASKED) and options.no_ours:
                     continue
                 output = Path(name, f"{tool.replace(' ', '_')}{extension}")
                 start = time.perf_counter()

@@ -18,6 +18,7 @@ from doprestore.drive import Progress, StepsOf, drive
 from doprestore.image.corrector import edge_marks
 from doprestore.image.fill import choose_whitening
 from doprestore.image.fit import Fit
+from doprestore.image.frame import detached_edges
 from doprestore.image.optimizer import muon_and_adam
 from doprestore.image.paper import PaperRecovery
 from doprestore.image.settings import ImageSettings, image_settings
@@ -132,7 +133,7 @@ class _KnownMask(StepsOf):
         trusted = self.trusted.to(y.device)
         random = torch.Generator().manual_seed(settings.seed)
         whitening = choose_whitening(y, trusted.to(y.dtype), random)
-        self.fit = Fit(y, trusted, torch.zeros_like(y), whitening, settings)
+        self.fit = Fit(y, trusted, torch.zeros_like(y), whitening, detached_edges(y), settings)
         super().__init__(self.fit, self.fit.steps)
 
     def report(self) -> dict[str, float | None]:

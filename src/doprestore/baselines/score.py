@@ -12,7 +12,7 @@ from torch import Tensor
 from doprestore.baselines import METHODS
 from doprestore.baselines.deep_prior import prior_settings
 from doprestore.drive import Progress
-from doprestore.image.fitting import recover
+from doprestore.image.portions import recover
 from doprestore.image.settings import ImageSettings, image_settings
 from doprestore.metrics import precision_recall, psnr, ssim
 

@@ -15,7 +15,8 @@ from doprestore.reproduce.cells import CellProgress, draw, line, prepare, run
 from doprestore.reproduce.figure import Plan
 from doprestore.reproduce.originals import find_pictures, read_pictures
 
-RUNS = "runs"  # the folder, within that of the results, of the curves and states of long runs
+# The folder of the curves and states of long runs, within that of the results.
+RUNS = "runs"
 
 
 def reproduce(names: list[str], folder: Path, scale: str, data: Path | None, preset: str, device: str) -> int:

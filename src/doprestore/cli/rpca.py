@@ -161,7 +161,8 @@ def _solve(source, key, table, settings: MatrixSettings, interrupt: Interrupt, c
     from doprestore.io.arrays import read_matrix
     from doprestore.io.checkpoint import fingerprint, save_checkpoint
     from doprestore.io.dialect import TableOptions
-    from doprestore.matrix.api import checked_array, solve  # imports torch
+    from doprestore.matrix.api import solve  # imports torch
+    from doprestore.matrix.data import checked_array
 
     matrix = read_matrix(source, key, TableOptions(**table))
     try:

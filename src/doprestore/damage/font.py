@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-HEIGHT = 7  # rows of a letter
-ADVANCE = 6  # columns from one letter to the next: five of ink at most, one of space
+# Rows of a letter, and columns from one letter to the next: five of ink at most, one of space.
+HEIGHT = 7
+ADVANCE = 6
 
 # One letter a word: seven rows from the top, each five bits as two hexadecimal digits.
 _ROWS = """

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from doprestore.drive import Progress
 from doprestore.errors import InputError, UsageError
-from doprestore.image.fitting import recover
 from doprestore.image.masks import checked_mask
+from doprestore.image.portions import recover
 from doprestore.image.recovery import ImageResult
 from doprestore.image.settings import image_settings
 

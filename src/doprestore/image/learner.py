@@ -153,7 +153,8 @@ def choose_crops(missing: Tensor, generator: torch.Generator) -> list[Place]:
 
 
 def _crop(corner: Sequence[int], sides: Sequence[int]) -> Place:
-    return (..., *(slice(start, start + side) for start, side in zip(corner, sides, strict=True)))
+    rows, columns = (slice(start, start + side) for start, side in zip(corner, sides, strict=True))
+    return ..., rows, columns
 
 
 def turned(t: Tensor, n: int) -> Tensor:

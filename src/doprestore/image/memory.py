@@ -27,7 +27,8 @@ WORKSPACE = 100 * 2**20
 # 640 at 1024x1024 (tests/benchmarks/memory.py); the rest is the margin, a quarter at 12 megapixels.
 LIGHT_VALUE = 250
 LIGHT_WORKSPACE = 120 * 2**20
-ANSWER_VALUE = 20  # bytes a value of the answer, and while it is written
+# Bytes for a value of the answer, and while it is written.
+ANSWER_VALUE = 20
 
 
 def light_bytes(shape: tuple[int, ...]) -> int:

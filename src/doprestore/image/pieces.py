@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,22 +19,15 @@ from doprestore.image.light import Damage
 from doprestore.image.masks import checked_mask
 from doprestore.image.recovery import ImageResult
 from doprestore.image.settings import ImageSettings
+from doprestore.image.unseen import Place, windows
 
-MARGIN = 64  # pixels around a piece; the fills and the network reach no further than 40
-Place = tuple[Any, slice, slice]  # an index of (C, H, W)
+# Pixels around a piece that are restored with it and thrown away; fills and network reach no further than 40.
+MARGIN = 64
 
 
 def places(height: int, width: int, side: int) -> Iterator[tuple[Place, Place, Place]]:
-    """Indices of (C, H, W) for each piece of at most ``side`` pixels, margins included: with its margin, without, and
-    without in the coordinates of the former."""
-    step = side - 2 * MARGIN
-    for top in range(0, height, step):
-        for left in range(0, width, step):
-            bottom, right = min(height, top + step), min(width, left + step)
-            up, before = max(0, top - MARGIN), max(0, left - MARGIN)
-            outer = (..., slice(up, min(height, bottom + MARGIN)), slice(before, min(width, right + MARGIN)))
-            inner = (..., slice(top - up, bottom - up), slice(left - before, right - before))
-            yield outer, (..., slice(top, bottom), slice(left, right)), inner
+    """:func:`windows` for pieces of at most ``side`` pixels, margins included."""
+    return windows(height, width, side - 2 * MARGIN, MARGIN)
 
 
 def recover_pieces(
@@ -64,7 +56,7 @@ def recover_pieces(
     parts = list(places(picture.shape[1], picture.shape[2], side))
     last: ImageResult | None = None
     while whole.finished < len(parts):
-        outer, place, inner = parts[whole.finished]
+        outer, inner, place = parts[whole.finished]
         result = recover(
             picture[outer].contiguous(),
             settings,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from doprestore.drive import Ended, Job, Progress, Save, State, StepsOf, drive
+from doprestore.drive import Ended, Job, StepsOf, drive
 from doprestore.image.light import Damage, Light
 from doprestore.image.masks import check_picture
 from doprestore.image.paper import PaperRecovery
@@ -20,8 +21,8 @@ from doprestore.metrics import psnr
 class ImageResult:
     """What :func:`recover_image` returns; pictures are float32 (C, H, W) on the CPU.
 
-    restored: the answer, in [0, 1]. network: φ(θ) alone. outliers: the estimated outliers
-    g∘g − h∘h, y = x + s. found: bool, the values found damaged. interrupted: stopped early. steps: how far it came,
+    restored: the answer, in [0, 1]. network: φ(θ) alone. outliers: s = g∘g − h∘h,
+    y = x + s. found: bool, the values found damaged. interrupted: stopped early. steps: how far it came,
     those that were skipped included. damage: what was found by kind, where the search told (:mod:`doprestore.image.light`).
     print_like: strokes of the picture itself look like damage, and nothing was called damaged.
     """
@@ -51,27 +52,21 @@ def recover_image(
     *,
     mask: Tensor | None = None,
     clean: Tensor | None = None,
-    callback: Callable[[Progress], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
-    report_every: int | None = None,
-    resume: State | None = None,
-    save: Save | None = None,
+    **driving: Any,
 ) -> ImageResult:
     """Run the recovery of a (C, H, W) picture in [0, 1] and return the result: by the search for damage and a fit of what
     it found (:mod:`doprestore.image.light`), or with the paper's preset by its pipeline (:mod:`doprestore.image.paper`).
 
     mask: True where a value is known to be bad, (H, W) or (C, H, W).
     clean: the undamaged picture, for the PSNR in the reports alone; it never influences the result.
-    callback: called with a :class:`Progress` every ``report_every`` steps (default: about 200 reports) and at the end.
-    should_stop: asked after every step; True ends the recovery with what there is.
-    save: called after every step with a function that returns the state of the recovery; a later call with ``resume``
-        that state goes on from there.
+    driving: callback, should_stop, save, resume and report_every, as :func:`doprestore.drive.drive` has them; should_stop
+        ends the recovery with what there is.
     Raises :class:`InputError`, :class:`UsageError`, and :class:`NumericalError` when the loss is not finite.
     """
     check_picture(picture, clean)
 
     def driven(job: Job) -> Ended:
-        return drive(job, callback=callback, should_stop=should_stop, save=save, resume=resume, report_every=report_every)
+        return drive(job, **driving)
 
     if settings.is_paper:
         paper = _Paper(PaperRecovery(picture, settings, mask), clean)

@@ -104,12 +104,12 @@ def _median_around(v: Tensor) -> Tensor:
     return around.median(1).values.view_as(v)
 
 
-def windows(height: int, width: int) -> Iterator[tuple[Place, Place, Place]]:
+def windows(height: int, width: int, side: int = WINDOW, margin: int = MARGIN) -> Iterator[tuple[Place, Place, Place]]:
     """Indices of (C, H, W) for each window: with its margin, the window within that, and its place in the picture."""
-    for top in range(0, height, WINDOW):
-        for left in range(0, width, WINDOW):
-            bottom, right = min(height, top + WINDOW), min(width, left + WINDOW)
-            up, before = max(0, top - MARGIN), max(0, left - MARGIN)
-            outer = (..., slice(up, min(height, bottom + MARGIN)), slice(before, min(width, right + MARGIN)))
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            bottom, right = min(height, top + side), min(width, left + side)
+            up, before = max(0, top - margin), max(0, left - margin)
+            outer = (..., slice(up, min(height, bottom + margin)), slice(before, min(width, right + margin)))
             inner = (..., slice(top - up, bottom - up), slice(left - before, right - before))
             yield outer, inner, (..., slice(top, bottom), slice(left, right))

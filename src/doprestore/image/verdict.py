@@ -22,20 +22,33 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-TONES = 256  # that are told apart between black and white
-FAR = 0.25  # so far from its prediction a value is an outlier without doubt; its tone counts for h
-FAINT = 0.004  # the least scale of errors: one of 256 tones
-LOUD = 0.2  # errors count no further than this for the scale of others
-SCALE_POWER = 0.75  # σ = (mean error around)^SCALE_POWER in the first rounds, while outliers enlarge it; 1 later
-UNSURE = 0.49  # the probability of what the share has no room for
-BINS = 160  # of log(e/σ), from LEAST to MOST
+# Tones that are told apart between black and white.
+TONES = 256
+# A value that is off by more than this, of 1, from its prediction is an outlier without doubt; its tone counts for h.
+FAR = 0.25
+# The least scale of errors, of 1: one of 256 tones.
+FAINT = 0.004
+# Errors count no further than this, of 1, for the scale of others.
+LOUD = 0.2
+# σ is the mean error around to this power in the first rounds, while outliers enlarge it, and to the power of 1 later.
+SCALE_POWER = 0.75
+# The probability of damage that is given to values for which the share has no room.
+UNSURE = 0.49
+# Bins of log(e/σ), and the least and the greatest e/σ that they reach to.
+BINS = 160
 LEAST, MOST = 0.01, 300.0
-TAIL = (0.1, 0.6)  # the shares of decoys beyond a bound at which π is read off
-ROUNDS = 4  # of h, π and f in turn
-FEW = 3  # values that are far off by chance in a picture of any size
-STANDS_OUT = 5.0  # a tone that has so many times the doubtless outliers of those around it, and 8 more
-SLACK = 1.25  # so many times the share of damage may be called damaged, for the share is a lower bound
-SMOOTH = 16.0  # tones, the standard deviation of the smooth part of h
+# π is read off at bounds beyond which such shares of the decoys lie.
+TAIL = (0.1, 0.6)
+# Rounds of h, π and f in turn.
+ROUNDS = 4
+# Fewer values than this that are far off are no damage: a picture of any size has some by chance.
+FEW = 3
+# A tone stands out that has so many times the doubtless outliers of the tones around it, and 8 more.
+STANDS_OUT = 5.0
+# So many times the share of damage may be called damaged, for the share is a lower bound.
+SLACK = 1.25
+# The standard deviation, in tones, of the smooth part of h.
+SMOOTH = 16.0
 
 
 @dataclass(frozen=True)
@@ -126,9 +139,9 @@ def _tone_density(tone: Tensor, predicted: Tensor, error: Tensor, probability: T
     count = torch.bincount(tone[far], weights=probability[far].double(), minlength=TONES).double()
     places = torch.bincount((predicted * (TONES - 1)).round().long(), minlength=TONES).double().cumsum(0)
     places = nn.functional.pad(places / places[-1].clamp(min=1), (1, 0))
-    level = torch.arange(TONES, device=device)
+    every = torch.arange(TONES, device=device)
     reach = int(FAR * (TONES - 1))
-    seen = 1 - (places[(level + reach + 1).clamp(max=TONES)] - places[(level - reach).clamp(min=0)])
+    seen = 1 - (places[(every + reach + 1).clamp(max=TONES)] - places[(every - reach).clamp(min=0)])
     rate = count / seen.clamp(min=0.05)
     stands_out = torch.zeros(TONES, dtype=torch.bool, device=device)
     for _ in range(3):

@@ -18,9 +18,12 @@ from doprestore.errors import InputError
 
 # Between fields; where several divide a file equally well, the one that its name promises, then the first of these.
 DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars", " ": "spaces"}
-MISSING = frozenset(["", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "none"])  # in any case
-COMMENT = "#"  # at the start of a line
-SAMPLE = 100  # rows that delimiter and decimal mark are told from
+# Texts that mark a missing entry, in upper or lower case.
+MISSING = frozenset(["", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "none"])
+# A line that begins so is a comment.
+COMMENT = "#"
+# Rows that delimiter and decimal mark are recognised by.
+SAMPLE = 100
 BOMS = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 
 

@@ -26,8 +26,10 @@ DEPTHS = {
     "FITS": (*_INTEGERS, "float32", "float64"),
 }  # the others have 8 bits
 NO_ALPHA = {"JPEG", "BMP", "PPM", "FITS"}
-LOSSY = {"JPEG", "AVIF", "HEIF"}  # at any quality
-_INTEROP_IFD = 0xA005  # a pointer into the old file; says no more than "R98"
+# Formats that lose something at any quality.
+LOSSY = {"JPEG", "AVIF", "HEIF"}
+# An EXIF tag that points into the old file; it says no more than "R98".
+_INTEROP_IFD = 0xA005
 # The longest side in pixels that a format can have.
 MAX_SIDE = {"JPEG": 65_500, "WEBP": 16_383}
 

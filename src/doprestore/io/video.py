@@ -130,7 +130,7 @@ class _Frames:
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype | type = np.uint8):
         self.path, self.shape = path, shape
-        self.frames = np.empty((64, *shape), dtype)
+        self.frames = np.empty((1, *shape), dtype)  # a damaged file may claim frames of any size
         self.count = 0
 
     def add(self, frame: np.ndarray) -> None:

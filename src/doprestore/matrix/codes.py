@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-SAMPLE = 20_000  # entries from which candidates are taken
-SHARE = 0.01  # of the known entries that a code fills at least
-TIMES = 10  # as many as other values are repeated
-MOST = 0.6  # of the known entries; beyond it is no code but the data itself
-CONSTANT = 0.75  # share of a row or column from which on the value is the line's own
+# Entries that candidates are taken from.
+SAMPLE = 20_000
+# A code fills at least this share of the known entries,
+SHARE = 0.01
+# and is repeated at least so many times as often as the median value.
+TIMES = 10
+# From this share of the known entries on it is no code but the data itself.
+MOST = 0.6
+# From this share of a row or column on the value is that line's own.
+CONSTANT = 0.75
 
 
 def filled_cells(data: np.ndarray, known: np.ndarray) -> tuple[np.ndarray | None, list[float]]:

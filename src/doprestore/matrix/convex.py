@@ -13,10 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-GROW_BELOW = 1e-4  # the residual from which on the penalty grows: sooner ends sooner, farther from the optimum
-LARGEST = 1e12  # entry in float32
-GROW_AFTER = 100  # steps, at the latest
-PARTIAL_FROM = 400  # from this many rows and columns on, only the leading singular vectors are computed
+# The relative residual from which on the penalty grows: a larger one ends sooner and farther from the optimum.
+GROW_BELOW = 1e-4
+# After so many steps the penalty grows in any case.
+GROW_AFTER = 100
+# The largest entry in float32; what is larger is cut off until float64 takes over.
+LARGEST = 1e12
+# From so many rows and columns on, only the leading singular vectors are computed.
+PARTIAL_FROM = 400
 
 _STATE = ("mu", "growing", "rank", "steps", "primal", "change")
 

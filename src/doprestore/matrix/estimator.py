@@ -1,52 +1,138 @@
-""":func:`doprestore.rpca` as a scikit-learn estimator; scikit-learn itself is not needed."""
+""":func:`doprestore.rpca` as a scikit-learn estimator; without scikit-learn all but its checks and its frames."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 
+from doprestore.errors import InputError
 from doprestore.matrix.api import rpca
+from doprestore.matrix.data import checked_array
+from doprestore.matrix.lines import fit_lines
 
-_PARAMETERS = ("preset", "alpha", "seed", "device")
+if TYPE_CHECKING:
+
+    class _Base:
+        """What scikit-learn's mixins bring along."""
+
+        def get_params(self, deep: bool = True) -> dict[str, Any]: ...
+
+else:
+    try:
+        from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+
+        class _Base(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+            """Parameters, names of features, frames out (set_output)."""
+
+    except ImportError:
+
+        class _Base:
+            """Parameters."""
+
+            def get_params(self, deep=True):
+                return {name: getattr(self, name) for name in ("preset", "alpha", "steps", "seed", "device")}
+
+            def set_params(self, **params):
+                for name, value in params.items():
+                    if name not in self.get_params():
+                        raise ValueError(f"RobustPCA has no parameter {name!r}; it has {', '.join(self.get_params())}")
+                    setattr(self, name, value)
+                return self
 
 
-class RobustPCA:
+class RobustPCA(_Base):
     """Robust PCA of samples in rows. No number of components: the rank is found. No mean is subtracted.
 
     The parameters are those of :func:`doprestore.rpca`. After :meth:`fit`: ``low_rank_`` and ``sparse_`` (samples,
-    features), ``components_`` (rank, features) with orthonormal rows, ``n_components_``, ``solution_`` and ``converged_``.
-    There is no ``transform`` of other samples: which of their entries are wrong shows only in a split of all.
+    features), ``components_`` (rank, features) with orthonormal rows, ``n_components_``, ``n_features_in_``, ``solution_``
+    and ``converged_``; with scikit-learn ``feature_names_in_`` of a frame, and ``set_output``.
     """
 
-    def __init__(self, *, preset: str = "fast", alpha: float | None = None, seed: int | None = None,
-                 device: str | None = None):  # fmt: skip
-        self.preset, self.alpha, self.seed, self.device = preset, alpha, seed, device
+    def __init__(self, *, preset: str = "fast", alpha: float | None = None, steps: int | None = None,
+                 seed: int | None = None, device: str | None = None):  # fmt: skip
+        self.preset, self.alpha, self.steps, self.seed, self.device = preset, alpha, steps, seed, device
 
     def fit(self, X: ArrayLike, y: object = None) -> RobustPCA:
         """Split ``X`` (samples, features; NaN = missing). ``y`` is ignored. Raises as :func:`doprestore.rpca` does."""
-        self._fit(X)
-        return self
-
-    def fit_transform(self, X: ArrayLike, y: object = None) -> np.ndarray:
-        """As :meth:`fit`; returns the coordinates (samples, rank), with low_rank_ = coordinates @ components_."""
-        return self._fit(X)
-
-    def _fit(self, X: ArrayLike) -> np.ndarray:
-        result = rpca(X, **self.get_params())
-        u, sigma, vt = np.linalg.svd(result.low_rank.astype(np.float64), full_matrices=False)
+        result = rpca(self._checked(X, reset=True), **self.get_params())
+        known = np.nan_to_num(result.low_rank.astype(np.float64))
+        # The right singular vectors alone: of a long table by its small Gram matrix' factor.
+        _, _, vt = np.linalg.svd(
+            np.linalg.qr(known, mode="r") if len(known) > known.shape[1] else known, full_matrices=False
+        )
         self.low_rank_, self.sparse_ = result.low_rank, result.sparse
         self.n_components_, self.solution_, self.converged_ = result.rank, result.solution, result.converged
         self.components_ = vt[: result.rank].astype(result.low_rank.dtype)
-        return (u * sigma)[:, : result.rank].astype(result.low_rank.dtype)
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _PARAMETERS}
-
-    def set_params(self, **params: object) -> RobustPCA:
-        for name, value in params.items():
-            if name not in _PARAMETERS:
-                raise ValueError(f"RobustPCA has no parameter {name!r}; it has {', '.join(_PARAMETERS)}")
-            setattr(self, name, value)
         return self
+
+    def transform(self, X: ArrayLike) -> np.ndarray:
+        """The coordinates (samples, rank) of samples (samples, features; NaN = missing).
+
+        They are told from the entries that agree with the components: ``transform(X) @ components_`` is X without its gross
+        errors.
+        """
+        if not hasattr(self, "components_"):
+            raise _not_fitted()
+        array = self._checked(X, reset=False)
+        values = torch.from_numpy(np.array(array, dtype=np.float64).T)
+        known = ~values.isnan()
+        basis = torch.from_numpy(self.components_.astype(np.float64).T)
+        if basis.shape[1] == 0:
+            return np.zeros((len(array), 0), self.components_.dtype)
+        found, _, _ = fit_lines(values.nan_to_num(), basis, None if bool(known.all()) else known)
+        return found.T.numpy().astype(self.components_.dtype)
+
+    def fit_transform(self, X: ArrayLike, y: object = None) -> np.ndarray:
+        """:meth:`fit`, then :meth:`transform` of the same samples."""
+        return self.fit(X, y).transform(X)
+
+    def inverse_transform(self, X: ArrayLike) -> np.ndarray:
+        """Samples (samples, features) of coordinates (samples, rank)."""
+        if not hasattr(self, "components_"):
+            raise _not_fitted()
+        return np.asarray(X) @ self.components_
+
+    @property
+    def _n_features_out(self) -> int:
+        """For scikit-learn's names of features."""
+        return self.n_components_
+
+    def _checked(self, X: ArrayLike, *, reset: bool) -> np.ndarray:
+        """As an array of numbers, with as many features as before unless ``reset``."""
+        options: dict[str, Any] = {"reset": reset, "dtype": [np.float64, np.float32]}
+        try:
+            from sklearn.utils.validation import validate_data
+        except ImportError:
+            if hasattr(self, "_validate_data"):  # scikit-learn before 1.6
+                return self._validate_data(X, force_all_finite="allow-nan", **options)
+            return self._checked_alone(X, reset=reset)
+        return validate_data(self, X, ensure_all_finite="allow-nan", **options)
+
+    def _checked_alone(self, X: ArrayLike, *, reset: bool) -> np.ndarray:
+        array = checked_array(X)
+        if reset:
+            self.n_features_in_ = array.shape[1]
+        elif array.shape[1] != self.n_features_in_:
+            raise InputError(f"X has {array.shape[1]} features, and RobustPCA was fitted to {self.n_features_in_}")
+        return array
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]  # of scikit-learn's mixins
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def _more_tags(self) -> dict[str, Any]:
+        """The same for scikit-learn before 1.6."""
+        return {"allow_nan": True}
+
+
+def _not_fitted() -> Exception:
+    text = "This RobustPCA instance is not fitted yet; call fit first"
+    try:
+        from sklearn.exceptions import NotFittedError
+    except ImportError:
+        return InputError(text)
+    return NotFittedError(text)

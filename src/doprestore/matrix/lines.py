@@ -11,9 +11,12 @@ import math
 import torch
 from torch import Tensor
 
-ABSOLUTE = 6  # rounds of least absolute deviations
-TRIMMED = 8  # rounds at most with the entries near the fit alone
-FAR = 3.0  # noise levels; what is farther off is not fitted to
+# Rounds of least absolute deviations.
+ABSOLUTE = 6
+# Rounds, at most, with the entries near the fit alone.
+TRIMMED = 8
+# What is off by more than so many noise levels is not fitted to.
+FAR = 3.0
 # The standard deviation of Gaussian noise, over its median size and over that of what is left within FAR.
 OVER_MEDIAN = 1.4826
 WITHIN = math.sqrt(1 - 2 * FAR * math.exp(-(FAR**2) / 2) / math.sqrt(2 * math.pi) / math.erf(FAR / math.sqrt(2)))

@@ -8,39 +8,37 @@ whatever stands out of that noise:
 1. start from a robust centre of each column, which is a matrix of rank one;
 2. add the singular directions of the trusted residual that are above the largest that noise alone would have,
    √rows + √columns (Marchenko and Pastur), with a margin for chance (Tracy and Widom);
-3. fit again by reweighted least squares: first as for least absolute values, then with Tukey's bisquare weights;
+3. fit again by reweighted least squares (:mod:`doprestore.matrix.weighted`): first as for least absolute values, then with
+   Tukey's bisquare weights;
 4. when nothing stands out any more, leave out the last direction as long as nothing stands out without it;
 5. lines that carry a direction of their own (a sensor that measured something else) are set apart, if the rank falls.
-
-Levels are taken from residuals that are divided by √(1 − leverage); without that, a column whose level is a little low
-is trusted more, fitted better, and ends with no noise at all (the Heywood case of factor analysis).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-ENTRIES = 2**20  # worked on at a time: a block in float64 and its weights stay small beside the matrix
-SWEEPS = 12  # of least squares between two looks at the residual
-WIDE = 4  # of them with weights as for least absolute values, which forget where they started
-BISQUARE = 4.685  # Tukey's constant: 95 % efficiency beside Gaussian noise
-WHITE = 1.2  # what a residual may reach of that limit and still be called noise, where rank and levels go round in circles
-TRUSTED = 3.0  # noise levels; what is beyond does not count as a direction of the residual
-MOST_ROUNDS = 12  # of looks at the residual, where levels and rank do not settle
-SETTLED = 0.1  # largest change of a unit (of its logarithm) from round to round
-MARGIN = 1.03  # of what counts as above the noise, beside that for chance
-MANY = 16  # directions in a round; a matrix that has as many every time has no low rank
-LEVEL_ROWS = 4000  # rows from which the levels of the columns are taken
-PRIVATE = 0.5  # share of a line in a direction from which on the line may be the only one that has it
-# In units of a column's spread, no noise is taken to be smaller than this at first: a fit that is still coming nearer
-# must not lose what it has not reached yet. Where there is no more noise than that, :meth:`NoisyFit.lower_floor`.
-FLOOR, FLOOR_FALLS, LEAST = 1e-3, 100.0, 1e-7
-BETTER = 0.25  # of the typical noise: no column is taken to be better than this by least squares
+from doprestore.matrix import narrow
+from doprestore.matrix.weighted import FLOOR, WIDE, WeightedFit
+
+# Sweeps of least squares between two looks at the residual.
+SWEEPS = 12
+# What a residual may reach of the limit and still be called noise, where rank and levels go round in circles.
+WHITE = 1.2
+# Looks at the residual at most, where levels and rank do not settle.
+MOST_ROUNDS = 12
+# They have settled when no unit changes by more than this (of its logarithm) from round to round.
+SETTLED = 0.1
+# Directions added in a round at most; a matrix that has as many every time has no low rank.
+MANY = 16
+# The share of a line in a direction from which on the line may be the only one that has it.
+PRIVATE = 0.5
+# Where there is no more noise than the floor, it falls by this factor, to no less than that share of a column's spread.
+FLOOR_FALLS, LEAST = 100.0, 1e-7
 
 _STATE = (
     "u",
@@ -57,47 +55,27 @@ _STATE = (
     "floor",
     "top",
     "done",
+    "good",
 )
 
 
-class NoisyFit:
+class NoisyFit(WeightedFit):
     """Fit U Vᵀ to ``y`` (rows, columns) where ``known`` (None: everywhere), at the rank that stands out of the noise.
 
-    Step until :attr:`done`. ``white`` then says whether nothing stands out of the trusted residual any more. ``apart``
-    are the lines set apart, (rows,) and (columns,) bool. All inner arrays are those of the taller orientation: columns
-    are lines along the longer side, and each has its own unit and noise level.
+    Step until :attr:`done`. ``white`` then says whether nothing stands out of the trusted residual any more.
     """
 
     def __init__(self, y: Tensor, known: Tensor | None):
-        self.wide = y.shape[0] < y.shape[1]
-        self.y = y.T if self.wide else y
-        self.known = known.T if self.wide and known is not None else known
-        rows, columns = self.y.shape
-        device = y.device
-        self.apart = [torch.zeros(size, dtype=torch.bool, device=device) for size in (rows, columns)]
-        stride = max(1, -(-rows // LEVEL_ROWS))
-        self.some = torch.arange(0, rows, stride, device=device)
-        centre = _shorth(*self._rows(self.some))
-        data, seen = self._rows(self.some)
-        self.base = levels(data - centre, seen)
-        self.unit = self.base.clone()
-        self.u = torch.ones((rows, 1), dtype=torch.float64, device=device)
-        self.v = (centre / self.unit)[:, None]
-        self.most = max(1, min(rows, columns) // 2)
+        super().__init__(y, known)
+        self.most = max(1, min(y.shape) // 2)
         self.phase = "grow"
-        self.sweep = self.round = 0
+        self.round = 0
         self.added = 0  # directions, in this round
         self.coming_nearer = False  # the noise is still falling fast
         self.last = math.inf  # the noise after the last round
-        self.floor = FLOOR  # of the noise level, in units of a column's spread
         self.top = math.inf  # the largest singular value of the trusted residual, in units of noise's own
         self.done = False
         self.before: dict[str, Tensor] = {}  # the fit to go back to
-        self.level = self._levels(first=True)
-
-    @property
-    def rank(self) -> int:
-        return self.u.shape[1]
 
     @property
     def white(self) -> bool:
@@ -114,23 +92,6 @@ class NoisyFit:
         self.round, self.coming_nearer, self.last = 1, True, math.inf
         self.phase, self.done = "grow", False
 
-    def factors(self) -> tuple[Tensor, Tensor]:
-        """(rows, rank) and (columns, rank) of the fit, in the orientation and units of the data."""
-        pair = self.u, self.v * self.unit[:, None]
-        return (pair[1], pair[0]) if self.wide else pair
-
-    def scaling(self) -> Tensor:
-        """The spread of the lines as powers of two, in a shape that goes with the data."""
-        scaling = torch.exp2(self.base.log2().round())
-        return scaling[:, None] if self.wide else scaling[None]
-
-    def lines_apart(self) -> tuple[Tensor, Tensor]:
-        return (self.apart[1], self.apart[0]) if self.wide else (self.apart[0], self.apart[1])
-
-    def noise(self) -> float:
-        """Median noise level over the lines, in units of a line's own spread."""
-        return (self.level * self.unit / self.base).median().item()
-
     def step(self) -> None:
         """One sweep of least squares; after the last of a round, a look at what is left."""
         if self.sweep == 0 and self.phase == "grow":
@@ -143,34 +104,8 @@ class NoisyFit:
         self.sweep = 0
         self.level = self._levels()
         {"grow": self._after_growth, "fewer": self._after_fewer, "apart": self._after_apart}[self.phase]()
-
-    def deviations(self, data: Tensor, known: Tensor | None) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """For blocks of rows of the taller orientation: |data − fit| in noise levels, corrected for leverage; where the
-        data is known; and the fit in units of the data. ``data`` and ``known`` as at the start, perhaps with more known.
-        """
-        data = data.T if self.wide else data
-        more = known.T if self.wide and known is not None else known
-        products = _products(self.v)
-        for rows, z, fitted in self._blocks():
-            fit = self.u[rows] @ self.v.T
-            seen = torch.ones_like(fitted) if more is None else more[rows]
-            size = (data[rows] / self.unit - fit).abs() / self.level
-            if self.rank:
-                trusted = fitted & ((z - fit).abs() <= 3.5 * self.level)
-                leverage = torch.linalg.inv(self._gram(trusted.to(z), products)).flatten(1) @ products.T
-                # What was fitted is nearer than it should be, what was not is farther.
-                size = size / torch.where(trusted, (1 - leverage).clamp_min(0.05), 1 + leverage).sqrt()
-            yield size, seen, fit * self.unit
-
-    def make_psd(self) -> None:
-        """Replace the fit by the positive semidefinite part of its symmetric part."""
-        u, v = self.factors()
-        basis = torch.linalg.qr(torch.cat([u, v], dim=1))[0]
-        core = (basis.T @ u) @ (v.T @ basis)
-        values, vectors = torch.linalg.eigh((core + core.T) / 2)
-        keep = values > 1e-6 * values.abs().amax()
-        vectors = basis @ vectors[:, keep]
-        self.u, self.v = vectors * values[keep], vectors / self.unit[:, None]
+        if self.done and self.rank and len(self.v) <= narrow.COLUMNS:
+            self._search_rows()
 
     def state_dict(self) -> dict[str, Any]:
         return {**{name: getattr(self, name) for name in _STATE}, "apart": list(self.apart), "before": self.before}
@@ -180,29 +115,7 @@ class NoisyFit:
             setattr(self, name, state[name])
         self.apart, self.before = list(state["apart"]), state["before"]
 
-    # Steps
-
-    def _sweep(self, *, wide: bool) -> None:
-        self.v, triangle = torch.linalg.qr(self.v)
-        self.u = self.u @ triangle.T
-        products = _products(self.v)
-        for rows, z, seen in self._blocks():
-            weights = self._weights(z - self.u[rows] @ self.v.T, seen, wide)
-            self.u[rows] = self._solve(self._gram(weights, products), (weights * z) @ self.v)
-        self.u, triangle = torch.linalg.qr(self.u)
-        self.v = self.v @ triangle.T
-        rank = self.rank
-        gram = torch.zeros((len(self.v), rank * rank), dtype=torch.float64, device=self.v.device)
-        right = torch.zeros_like(self.v)
-        for rows, z, seen in self._blocks():
-            weights = self._weights(z - self.u[rows] @ self.v.T, seen, wide)
-            gram += weights.T @ _products(self.u[rows])
-            right += (weights * z).T @ self.u[rows]
-        gram = gram.reshape(-1, rank, rank)
-        gram.diagonal(dim1=1, dim2=2).add_(_ridge(self.u))
-        self.v = self._solve(gram, right)
-        if wide or self.sweep % 4 == 3:
-            self.level = self._levels(first=wide)
+    # What comes next
 
     def _grow(self) -> None:
         self.round += 1
@@ -293,190 +206,3 @@ class NoisyFit:
     def _back(self) -> None:
         for name, value in self.before.items():
             setattr(self, name, value)
-
-    # Parts
-
-    def _blocks(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """Row blocks: where, the data in units (float64), and which entries count."""
-        rows, columns = self.y.shape
-        size = max(1, ENTRIES // columns)
-        for start in range(0, rows, size):
-            block = slice(start, min(rows, start + size))
-            data, seen = self._rows(block)
-            seen = seen & ~self.apart[0][block, None] & ~self.apart[1]
-            yield block, data / self.unit, seen
-
-    def _rows(self, which: slice | Tensor) -> tuple[Tensor, Tensor]:
-        data = self.y[which].double()
-        seen = torch.ones_like(data, dtype=torch.bool) if self.known is None else self.known[which]
-        return data, seen
-
-    def _levels(self, first: bool = False) -> Tensor:
-        """The noise level of each column, in its unit; ``first``: without the correction for leverage."""
-        data, seen = self._rows(self.some)
-        seen = seen & ~self.apart[0][self.some, None] & ~self.apart[1]
-        u = self.u[self.some]
-        residual = data / self.unit - u @ self.v.T
-        if not first and self.rank:
-            weights = self._weights(residual, seen, False)
-            products = _products(self.v)
-            leverage = torch.linalg.inv(self._gram(weights, products)).flatten(1) @ products.T
-            if len(self.some) == len(self.u):  # else the share of a row in a column is nothing
-                products = _products(u)
-                gram = (weights.T @ products).reshape(-1, self.rank, self.rank)
-                gram.diagonal(dim1=1, dim2=2).add_(_ridge(u))
-                leverage = leverage + (torch.linalg.inv(gram).flatten(1) @ products.T).T
-            residual = residual / (1 - weights * leverage).clamp_min(0.1).sqrt()
-        return levels(residual, seen).maximum(self.floor * self.base / self.unit)
-
-    def _weights(self, residual: Tensor, seen: Tensor, wide: bool) -> Tensor:
-        size = residual.abs() / self.level
-        bisquare = (1 - (size / BISQUARE).square()).clamp_min(0).square()
-        weights = 1 / (size + 0.3) if wide else bisquare + 1e-6 / (size + 1)
-        return weights.masked_fill(~seen, 0)
-
-    def _gram(self, weights: Tensor, products: Tensor) -> Tensor:
-        gram = (weights @ products).reshape(-1, self.rank, self.rank)
-        gram.diagonal(dim1=1, dim2=2).add_(_ridge(self.v))
-        return gram
-
-    @staticmethod
-    def _solve(gram: Tensor, right: Tensor) -> Tensor:
-        factor = torch.linalg.cholesky_ex(gram)[0]
-        found = torch.cholesky_solve(right[:, :, None], factor)[:, :, 0]
-        return torch.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
-
-    def _outstanding(self, count: int) -> tuple[Tensor, Tensor, Tensor, float]:
-        """The leading singular vectors and values of the trusted residual, and the value that noise may reach."""
-        rows, columns = self.y.shape
-        if rows * columns <= ENTRIES:
-            residual = torch.cat([z for _, z, _ in self._trusted()])
-            u, sigma, vt = _leading(residual, count)
-            return u, sigma, vt, self._limit()
-        # Larger ones by subspace iteration, a block at a time.
-        count = min(count, columns)
-        generator = torch.Generator().manual_seed(0)
-        v = torch.randn((columns, min(count + 4, columns)), generator=generator, dtype=torch.float64).to(self.u)
-        for _ in range(6):
-            u = torch.linalg.qr(torch.cat([z @ v for _, z, _ in self._trusted()]))[0]
-            v, triangle = torch.linalg.qr(sum(z.T @ u[block] for block, z, _ in self._trusted()))
-        a, sigma, b = torch.linalg.svd(triangle.T)
-        return (u @ a)[:, :count], sigma[:count], (v @ b.T)[:, :count], self._limit()
-
-    def _trusted(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        for block, z, seen in self._blocks():
-            residual = z - self.u[block] @ self.v.T
-            trusted = seen & (residual.abs() <= TRUSTED * self.level)
-            yield block, residual.masked_fill(~trusted, 0), trusted
-
-    def _limit(self) -> float:
-        """What the largest singular value of noise alone may be: of N(0, σ²) noise, σ (√rows + √columns); of noise of
-        unequal size or with gaps, at most the root of the largest sums of squares along rows and along columns."""
-        across, squares, expected = 0.0, 0.0, 0.0
-        power = self.level.square()
-        down = torch.zeros_like(power)
-        for _, residual, trusted in self._trusted():
-            profile = trusted * power
-            across = max(across, profile.sum(1).max().item())
-            down = down + profile.sum(0)
-            squares += residual.square().sum().item()
-            expected += profile.sum().item()
-        rows, columns = self.y.shape
-        base = math.sqrt(rows) + math.sqrt(columns)
-        chance = 1.5 * (1 / math.sqrt(rows) + 1 / math.sqrt(columns)) ** (1 / 3) / base
-        bound = (math.sqrt(across) + math.sqrt(down.max().item())) * math.sqrt(squares / max(expected, 1e-300))
-        return max(bound * (MARGIN + chance), self.floor * (self.base / self.unit).median().item() * base)
-
-    def _keep(self, count: int) -> None:
-        self._rotate()
-        self.u, self.v = self.u[:, :count], self.v[:, :count]
-
-    def _rotate(self) -> Tensor:
-        """U Vᵀ as its singular value decomposition, the values with U."""
-        left, first = torch.linalg.qr(self.u)
-        right, second = torch.linalg.qr(self.v)
-        a, sigma, b = torch.linalg.svd(first @ second.T)
-        self.u, self.v = (left @ a) * sigma, right @ b.T
-        return sigma
-
-    def _choose_units(self) -> float:
-        """Units towards the noise levels, so that least squares weighs the columns as their noise deserves: fully where
-        there are many columns, not at all where there are few, whose levels are too uncertain. The largest change."""
-        columns = self.y.shape[1]
-        share = max(0.0, (columns - 4 * self.rank) / columns)
-        ratio = (self.unit * self.level / self.base).log()
-        ratio = ratio.clamp_min(ratio.median().item() + math.log(BETTER))
-        unit = self.base * ((1 - share) * ratio.median() + share * ratio).exp()
-        change = unit / self.unit
-        self.v, self.level, self.unit = self.v / change[:, None], self.level / change, unit
-        return change.log().abs().max().item()
-
-
-def levels(residual: Tensor, known: Tensor) -> Tensor:
-    """The noise level (standard deviation) of each column of ``residual`` (rows, columns), (columns,).
-
-    Median absolute deviation, sharpened by two trimmed steps. Levels that differ no more than by chance become one.
-    """
-    size = residual.abs().masked_fill(~known, math.nan)
-    count = known.sum(0).to(residual.dtype)
-    common = 1.4826 * torch.nanmedian(size).item()
-    spread = torch.nan_to_num(1.4826 * torch.nanmedian(size, dim=0).values, nan=common)
-    for _ in range(2):
-        near = size <= 2.5 * spread
-        trimmed = torch.where(near, residual, 0).square().sum(0) / near.sum(0).clamp_min(1)
-        trimmed = trimmed.sqrt() / 0.9541  # of N(0, 1) within 2.5
-        spread = torch.where(trimmed > 0, trimmed, spread)
-    spread = torch.where(count > 0, spread, common)
-    largest = torch.nan_to_num(size, nan=0.0).max().item()
-    logs = spread.clamp_min(max(1e-6 * common, 1e-12 * largest, 1e-300)).log()
-    chance = 0.8 / count.clamp_min(1)
-    middle = logs.median()
-    excess = ((1.4826 * (logs - middle).abs().median()) ** 2 - chance.median()).clamp_min(0)
-    own = excess / (excess + chance)
-    far = (logs - middle).abs() > 4 * chance.sqrt() + 3 * excess.sqrt()
-    own = torch.where(far, count / (count + 4), own)
-    return (middle + own * (logs - middle)).exp()
-
-
-def _shorth(data: Tensor, known: Tensor) -> Tensor:
-    """The mean of the shortest half of each column, (columns,): a centre that 40 % of outliers on one side do not move."""
-    ordered = data.masked_fill(~known, math.inf).sort(dim=0).values
-    counts = known.sum(0)
-    halves = (counts // 2 + 1).clamp_max(len(data))
-    centre = torch.zeros(data.shape[1], dtype=data.dtype, device=data.device)
-    for half in halves.unique().tolist():
-        columns = (halves == half).nonzero()[:, 0]
-        values = ordered[:, columns]
-        width = torch.nan_to_num(values[half - 1 :] - values[: len(values) - half + 1], nan=math.inf)
-        start = width.argmin(dim=0)
-        sums = torch.where(torch.isfinite(values), values, 0).cumsum(0)
-        sums = torch.cat([torch.zeros_like(sums[:1]), sums])
-        centre[columns] = (sums.gather(0, (start + half)[None]) - sums.gather(0, start[None]))[0] / half
-    centre = torch.where(counts > 0, torch.nan_to_num(centre), 0)
-    # The mean of what is near it is three times as precise.
-    residual = data - centre
-    near = known & (residual.abs() <= 2.5 * levels(residual, known))
-    return centre + torch.where(near, residual, 0).sum(0) / near.sum(0).clamp_min(1)
-
-
-def _products(factor: Tensor) -> Tensor:
-    """(lines, rank²): the outer product of each row with itself."""
-    return (factor[:, :, None] * factor[:, None, :]).flatten(1)
-
-
-def _ridge(factor: Tensor) -> float:
-    return 1e-9 * factor.square().sum().item() / max(1, factor.shape[1]) + 1e-300
-
-
-def _leading(matrix: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    count = min(count, *matrix.shape)
-    if min(matrix.shape) <= 200:
-        u, sigma, vt = torch.linalg.svd(matrix, full_matrices=False)
-        return u[:, :count], sigma[:count], vt[:count].T
-    generator = torch.Generator().manual_seed(0)
-    v = torch.randn((matrix.shape[1], min(count + 8, *matrix.shape)), generator=generator, dtype=matrix.dtype).to(matrix)
-    for _ in range(6):
-        u = torch.linalg.qr(matrix @ v)[0]
-        v, triangle = torch.linalg.qr(matrix.T @ u)
-    a, sigma, b = torch.linalg.svd(triangle.T)
-    return (u @ a)[:, :count], sigma[:count], (v @ b.T)[:, :count]

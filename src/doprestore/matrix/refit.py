@@ -5,9 +5,9 @@ L = U Vᵀ towards the others (one alternating least-squares step on the complet
 dropped share), and lowers the threshold by a fixed factor, but not below the level of dense noise. With exact data
 this converges linearly to rounding error.
 
-Lowered too fast, the threshold drops good entries for ever, and the fit looks perfect on what is left. Hence
-:func:`support`: every row and every column must hold more entries that agree exactly than it has unknowns, which a
-wrong L does not achieve by chance.
+Lowered too fast, the threshold drops good entries for ever, and the fit looks perfect on what is left. Hence the
+evidence (:mod:`doprestore.matrix.evidence`): every row and every column must hold more entries that agree exactly than it
+has unknowns, which a wrong L does not achieve by chance.
 
 The scheme is the alternating projection of Netrapalli et al., "Non-convex robust PCA", NeurIPS 2014, with the rank and
 the start from the flow and the threshold from the residuals.
@@ -22,17 +22,25 @@ import torch
 from torch import Tensor
 
 from doprestore.matrix.blocks import blocks
-from doprestore.matrix.verdict import SPARE, SURPLUS, Evidence
 
-SAMPLE = 8_000  # entries from which quantiles are estimated
-LINE_SAMPLE = 64  # entries of each row and column, likewise
-SLOW = 4.0  # a row or column whose residual is this many times the median one is solved by itself
-NOISE_FACTOR = 7.0  # the threshold stays above this times the 30 % quantile of |residual|: 2.7 σ for Gaussian noise
-AGREES = {torch.float32: 2e-5, torch.float64: 1e-10}  # relative to the typical entry
-MOST_STEPS = 300  # a fit of the wrong rank may go round in circles; at the slowest decay exact ones need 250
-MOST_LINES = 0.8  # as many rows, and columns, must hold enough known entries to be determined
+# Over the ranges in brackets `tests/benchmarks/rpca_constants.py refit.NAME --seeds 2` solves the same 16 problems.
+# Entries that quantiles are estimated from [2000 to 32 000], and of each row and column [16 to 256].
+SAMPLE = 8_000
+LINE_SAMPLE = 64
+# A row or column with so many times the median residual is solved by itself [2 to 8].
+SLOW = 4.0
+# The threshold stays above so many times the 30 % quantile of |residual|: 2.7 σ for Gaussian noise [4 to 12; at 4 it takes
+# 1.6 times as long].
+NOISE_FACTOR = 7.0
+# How closely right entries agree, in units of a typical entry.
+AGREES = {torch.float32: 2e-5, torch.float64: 1e-10}
+# Steps in which neither the threshold falls by 1 % nor the noise to 2 % below its least: a fit of the wrong rank goes round
+# in circles, and a good one pauses while entries come back.
+STILL = 10
+# Steps at most: a fit of the wrong rank may go round in circles; at the slowest decay exact ones need 250.
+MOST_STEPS = 300
 
-_STATE = ("decay", "scale", "threshold", "noise", "share", "steps", "still", "done")
+_STATE = ("decay", "scale", "threshold", "noise", "share", "steps", "still", "least", "done")
 
 
 class Refit:
@@ -60,7 +68,8 @@ class Refit:
         self.noise = math.inf  # root mean square of the trusted residuals
         self.share = 0.0  # of the known entries that are dropped
         self.steps = 0
-        self.still = 0
+        self.still = 0  # steps without progress
+        self.least = math.inf  # the noise so far
         self.done = False
         self._r: Tensor | None = None  # working memory: fresh memory at every step would cost more than the step
 
@@ -89,7 +98,7 @@ class Refit:
         v = self.v @ (self.u.T @ u) + relax * (u.T @ r).T  # twice as fast as r.T @ u
         self.v, triangle = torch.linalg.qr(v)
         self.u = u @ triangle.T
-        self._finish(before, noise_before, share_before)
+        self._finish(before, share_before)
 
     def _drop(self, r: Tensor) -> Tensor:
         """Set to 0 in ``r`` the entries above the threshold and above their row's and column's own level.
@@ -147,6 +156,10 @@ class Refit:
             left.masked_fill_(left.abs() > limits[:, None], 0)
             residual[worst] = left
 
+    def release(self) -> None:
+        """Give the working memory back until it is needed again."""
+        self._r = None
+
     def residual(self) -> Tensor:
         """y − U Vᵀ on the known entries, 0 elsewhere, in the precision of y; overwritten by the next call and step."""
         return self._residual(self.target, self.u.to(self.target.dtype), self.v.to(self.target.dtype))
@@ -169,52 +182,21 @@ class Refit:
         for name in _STATE:
             setattr(self, name, state[name])
 
-    def _finish(self, before: float, noise_before: float, share_before: float) -> None:
+    def _finish(self, before: float, share_before: float) -> None:
         """Go on in full precision, or end, once nothing moves any more."""
         level = AGREES[self.y.dtype] * self.scale
-        self.still = self.still + 1 if self.threshold > 0.99 * before and self.noise > 0.98 * noise_before else 0
+        moves = self.threshold <= 0.99 * before or self.noise <= 0.98 * self.least
+        self.still = 0 if moves else self.still + 1
+        self.least = min(self.least, self.noise)
         exact = self.noise < 0.02 * level and self.share >= share_before  # no entry is still coming back
         if self.steps >= MOST_STEPS:
             self.done = True
         elif self.y.dtype != self.target.dtype and (self.threshold < 20 * level or self.noise < level):
             self.y = self.target
             self.u, self.v = self.u.to(self.y.dtype), self.v.to(self.y.dtype)
-            self.still = 0
+            self.still, self.least = 0, math.inf
         else:
-            self.done = exact or self.still >= 6 or not math.isfinite(self.noise)
-
-
-def support(y: Tensor, r: Tensor, known: Tensor | None, rank: int, level: float) -> Evidence:
-    """The evidence for a fit of that rank that leaves the residual ``r`` of ``y``: what |r| <= level agrees with.
-
-    Zeros of y count as evidence of a line, but neither for nor against the whole. A line that has fewer known entries
-    than it takes to determine it counts as determined, as long as four in five are; it will be left empty.
-    """
-    rows, columns = y.shape
-    agreeing, total, across, down = 0, 0, [], y.new_zeros(columns, dtype=torch.float64)
-    for index, (residual, data) in enumerate(zip(blocks(r), blocks(y), strict=True)):
-        agrees = residual.abs() <= level
-        seen = data != 0
-        if known is not None:
-            agrees &= blocks(known)[index]
-            seen &= blocks(known)[index]
-        total += int(torch.count_nonzero(seen))
-        agreeing += int(torch.count_nonzero(agrees & seen))
-        ones = agrees.double()  # much faster to sum than booleans
-        across.append(ones.sum(1))
-        down = down + ones.sum(0)
-    lines = 1.0
-    for dim, counts in ((1, torch.cat(across)), (0, down)):
-        if known is None:
-            possible = torch.full_like(counts, y.shape[dim], dtype=torch.long)
-        else:
-            possible = torch.count_nonzero(known, dim)
-        enough = counts >= rank + SPARE + SURPLUS * (possible - rank)
-        empty = possible < rank + SPARE
-        if int(empty.sum()) <= (1 - MOST_LINES) * len(counts):
-            enough |= empty
-        lines = min(lines, int(enough.sum()) / len(enough))
-    return Evidence(rows, columns, rank, total, agreeing, lines)
+            self.done = exact or self.still >= STILL or not math.isfinite(self.noise)
 
 
 def _quantile(values: Tensor, q: float) -> float:

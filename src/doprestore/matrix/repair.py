@@ -9,7 +9,8 @@ import numpy as np
 from doprestore.matrix.api import RpcaResult
 from doprestore.matrix.tail import LIMIT, fit_law
 
-BINS = 60  # of the histogram that the law of the noise is fitted to
+# Bins of the histogram that the law of the noise is fitted to.
+BINS = 60
 
 
 def repairs(values: np.ndarray, result: RpcaResult, whole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,12 +13,17 @@ from functools import cache
 
 import numpy as np
 
-LIMIT = 3.0  # levels; what the law is fitted to
+# The law is fitted to deviations of up to so many noise levels.
+LIMIT = 3.0
+# Degrees of freedom and scales (in noise levels) that are tried.
 DEGREES = (math.inf, 30, 15, 10, 7, 5, 4, 3, 2.5, 2)
 SCALES = np.linspace(0.6, 1.3, 36)
-PENALTY = 6.0  # of the log-likelihood, for any law but the Gaussian one
-MISTAKES = 0.05  # expected share of the flagged that are none
-LEAST = 4.0  # levels; below nothing is ever flagged: levels and fit are themselves uncertain
+# What any law but the Gaussian one pays, in units of the log-likelihood.
+PENALTY = 6.0
+# The share of the flagged entries that are expected to be none.
+MISTAKES = 0.05
+# Below so many noise levels nothing is ever flagged: levels and fit are themselves uncertain.
+LEAST = 4.0
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SPARE = 2  # agreeing entries beyond the rank that a line must have to say anything about it
-SURPLUS = 0.2  # and of the other known entries of the line, that share
-HALF, LESS = 0.5, 0.4  # a split that explains less than that of the data (up to noise; to rounding error) explains nothing
+# A line is determined by as many agreeing entries as the rank, so many more,
+SPARE = 2
+# and this share of its other known entries.
+SURPLUS = 0.2
+# A split that explains less than this share of the data explains nothing: up to noise, and to rounding error.
+HALF, LESS = 0.5, 0.4
 
 
 @dataclass(frozen=True)
 class Evidence:
     """rows, columns, rank: of the fit. known: entries that it was made from. agreeing: those it explains, to rounding
     error or up to noise. lines: the share of rows and of columns (the smaller) with enough agreeing entries to determine
-    them. stands_out: whether nothing more than noise is left over (top <= 1), and even the weakest direction is above it.
+    them. white: whether nothing more than noise is left over, and even the weakest direction is above it.
     degrees: of freedom of the law of the noise, infinite for a Gaussian one."""
 
     rows: int

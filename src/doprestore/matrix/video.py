@@ -22,15 +22,26 @@ from doprestore.errors import InputError
 from doprestore.matrix.lines import fit_lines, weighted_fit
 from doprestore.matrix.tail import LIMIT, fit_law, threshold
 
-SAMPLE = 4000  # columns that the light is told from
-MOST_RANK = 8  # of the background
-ROUNDS = 4  # of fitting pixels and frames by turns, for every rank
-STANDS_OUT = 1.5  # times the largest singular value of noise, for a change of light
-MANY_FRAMES, MANY_PIXELS = 0.15, 0.03  # the share of frames and of pixels that it has to show in
-ROUNDED = 0.5  # no noise level of whole numbers is smaller: what rounding leaves is alike in all pixels of one tone
-BLOCK = 2**22  # entries at a time
-BINS = 60  # of the histogram that the law of the noise is fitted to
-HALF, NEARLY_ALL = 0.5, 0.9  # a static camera sees the background in half of the frames of nearly all pixels
+# Columns that changes of light are told from.
+SAMPLE = 4000
+# The largest rank of a background.
+MOST_RANK = 8
+# Rounds of fitting pixels and frames by turns, for every rank.
+ROUNDS = 4
+# A change of light has a singular value of so many times the largest of noise,
+STANDS_OUT = 1.5
+# and shows in this share of the frames and this share of the pixels.
+MANY_FRAMES, MANY_PIXELS = 0.15, 0.03
+# No noise level of whole numbers is smaller: what rounding leaves is the same in all pixels of one tone.
+ROUNDED = 0.5
+# Entries worked on at a time.
+BLOCK = 2**22
+# Bins of the histogram that the law of the noise is fitted to.
+JUDGED = 2**23  # entries that foreground is told from noise by: every so many pixels, which bounds the memory for them
+MOST_LEVELS = 10.0  # noise levels; what is farther off is foreground in any case, also where too few are to judge by
+BINS = 60
+# A static camera sees the background in half of the frames of nearly all pixels.
+HALF, NEARLY_ALL = 0.5, 0.9
 
 
 @dataclass(frozen=True)
@@ -72,9 +83,11 @@ def background(
 ) -> Background:
     """Split frames (count, ...), integers or floats of any scale, into background and foreground.
 
-    Raises :class:`InputError` for fewer than 3 frames.
+    Raises :class:`InputError` for fewer than 3 frames, and for NaN and infinite values.
     """
     count = len(frames)
+    if frames.dtype.kind == "f" and not all(np.isfinite(frame).all() for frame in frames):
+        raise InputError("the video has NaN or infinite values; replace them by any number first")
     if count < 3:
         raise InputError(f"a video of {count} frames has no background to be told; give at least 3, or take rpca")
     flat = frames.reshape(count, -1)
@@ -89,11 +102,13 @@ def background(
     counts, large, total = np.zeros(BINS), [], 0
     seen = np.empty(flat.shape[1], np.float32)
     interrupted = False
+    every = max(1, flat.size // JUDGED)
     done = 0
     for part, y in _blocks(flat, device):
         found, own, near = _pixels(y, light, max(least, noise / 4))
         pixels[:, part], level[part], seen[part] = found.cpu().numpy(), own.cpu().numpy(), near.float().mean(0).cpu().numpy()
-        size = ((y - light @ found).abs_() / own).flatten()
+        rest = (y - light @ found).abs_() / own
+        size = rest[:, ::every].flatten()
         counts += torch.histc(size.clamp_max(2 * LIMIT), 2 * BINS, 0, 2 * LIMIT)[:BINS].cpu().numpy()
         large.append(size[size > LIMIT].cpu().numpy())
         total += size.numel()
@@ -105,7 +120,7 @@ def background(
             break
     far = np.concatenate(large)
     at, _ = threshold(fit_law(counts), far, total)
-    at = min(at, 10.0)
+    at = min(at, MOST_LEVELS)
     return Background(
         light=light.cpu().numpy(),
         pixels=pixels,
@@ -128,6 +143,8 @@ def _light(y: Tensor, least: float) -> tuple[Tensor, float, bool]:
     """The changes of light, (frames, rank), and the noise level of most pixels, from a sample (frames, columns); whether
     they came to an end. ``least`` is the level of rounding."""
     light = _brightness(y)[:, None]
+    if not y.any():
+        return light, least, True
     while True:
         for _ in range(ROUNDS):
             pixels, level, near = _pixels(y, light, least)
@@ -161,7 +178,9 @@ def _brightness(y: Tensor) -> Tensor:
     gain = torch.ones(len(y), dtype=y.dtype, device=y.device)
     for _ in range(3):
         still = (y / gain[:, None]).median(0).values
-        bright = still > still.median() / 2  # dark pixels say little
+        bright = still > still.median().clamp_min(0) / 2  # dark pixels say little
+        if not bright.any():
+            break
         gain = (y[:, bright] / still[bright].clamp_min(torch.finfo(y.dtype).tiny)).median(1).values
         gain = gain.clamp_min(1e-3) / gain.median().clamp_min(1e-3)
     return gain
@@ -171,7 +190,8 @@ def _pixels(y: Tensor, light: Tensor, noise: float) -> tuple[Tensor, Tensor, Ten
     """:func:`fit_lines`, from the median of every pixel at the brightness of each frame: a change of light must not begin by
     explaining what moves."""
     start = torch.zeros(light.shape[1], y.shape[1], dtype=y.dtype, device=y.device)
-    start[0] = (y / light[:, :1]).median(0).values
+    lit = light[:, 0] > 0.05 * light[:, 0].max()
+    start[0] = (y[lit] / light[lit, :1]).median(0).values
     return fit_lines(y, light, start=start, noise=noise)
 
 

@@ -11,9 +11,12 @@ from torch import Tensor
 from doprestore.report.content import Curve, Listing, RunReport
 from doprestore.report.plots import new_figure, to_png
 
-SIDE = 360  # pixels of a heat map, at most and about
-MOST = 50  # singular values
-WORST = 10  # rows, and columns
+# Pixels a side of a heat map, at most and about.
+SIDE = 360
+# How many singular values are drawn.
+MOST = 50
+# How many rows, and columns, are named as the worst.
+WORST = 10
 # Colours from low to high, of single stops in [0, 1].
 _RAMP = np.array([(0.16, 0.11, 0.35), (0.12, 0.56, 0.55), (0.99, 0.91, 0.35)])
 _SIGNED = np.array([(0.10, 0.25, 0.75), (1.0, 1.0, 1.0), (0.80, 0.10, 0.10)])

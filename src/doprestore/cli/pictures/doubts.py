@@ -12,7 +12,7 @@ DOUBTFUL = 5
 # The share of values from which on, if so many are judged damaged, what the rest says of them may be wrong, too.
 MOST = 0.6
 # The share of the replaced values that may be expected to have been whole without a word.
-MISTAKEN = 0.2
+MISTAKEN = 1 / 3
 _LOOK = "compare the result with the input before use"
 
 

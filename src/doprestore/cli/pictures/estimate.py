@@ -20,8 +20,8 @@ from torch import Tensor
 from doprestore import machine
 from doprestore.cli.pictures.jobs import Choices
 from doprestore.drive import REPORTS, Progress
-from doprestore.image.fitting import Fitting
 from doprestore.image.memory import ANSWER_VALUE, light_bytes, paper_bytes
+from doprestore.image.portions import Portions
 from doprestore.image.recovery import recover_image
 from doprestore.image.screening import FILL_ROUNDS
 from doprestore.image.settings import ImageSettings
@@ -74,15 +74,15 @@ class Estimator:
 
     def __call__(self, shape: tuple[int, ...]) -> Estimate:
         """Of a picture (C, H, W). Raises :class:`DoprestoreError` for what this machine has no memory for."""
-        fitting = Fitting(shape, self._settings, jobs=self._jobs)
+        portions = Portions(shape, self._settings, jobs=self._jobs)
         pixels = shape[1] * shape[2]
         threads = self._threads(pixels)
         if self._settings.is_paper:
             seconds = self._settings.steps * _seconds_a_step(self._settings, pixels, threads)
             return Estimate(None, None, seconds, paper_bytes(shape, self._settings, self._device))
-        side = fitting.piece or max(shape[1:])
+        side = portions.piece or max(shape[1:])
         needed = light_bytes((shape[0], min(side, shape[1]), min(side, shape[2])))
-        if fitting.piece is not None:
+        if portions.piece is not None:
             needed += ANSWER_VALUE * math.prod(shape)
         stages = _stages(self._settings, shape[0], pixels, threads)
         light = stages.search + stages.fit

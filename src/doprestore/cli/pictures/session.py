@@ -17,7 +17,7 @@ from doprestore.cli.interrupt import Interrupt
 from doprestore.cli.pictures.jobs import Choices, Files
 from doprestore.cli.screen import Meter, say
 from doprestore.drive import Progress
-from doprestore.image.fitting import Fitting
+from doprestore.image.portions import Portions
 from doprestore.image.recovery import ImageResult
 from doprestore.image.settings import ImageSettings
 from doprestore.io.log import COLUMNS, LogWriter
@@ -55,7 +55,7 @@ class Session:
         self._interrupt = interrupt
         self._nested = nested
         self._writer = LogWriter(files.log) if files.log is not None else None
-        self._fitting = Fitting(
+        self._portions = Portions(
             tuple(inputs.damaged.shape),
             settings,
             jobs=choices.jobs,
@@ -68,12 +68,12 @@ class Session:
         """Do the work; smaller pieces take over when the memory does not suffice."""
         self.threads = self._threads()
         with working_threads(self.threads):
-            return self._fitting.repeat(self._attempt, may_shrink=self._is_fresh, shrunk=self._start_again)
+            return self._portions.repeat(self._attempt, may_shrink=self._is_fresh, shrunk=self._start_again)
 
     @property
     def pieces(self) -> int:
         """How many parts the picture is recovered in."""
-        return self._fitting.pieces
+        return self._portions.pieces
 
     def finished(self, result: ImageResult) -> None:
         """The result is written: the checkpoint can go, unless there is more to do."""
@@ -126,7 +126,7 @@ class Session:
             if self._writer is not None:
                 for row in self.rows:  # of the session that this one goes on with
                     self._writer.write(row)
-            return self._fitting.recover(self.inputs.damaged, **options)
+            return self._portions.recover(self.inputs.damaged, **options)
 
     def _is_fresh(self) -> bool:
         """Whether no checkpoint would be lost by other pieces."""

@@ -27,7 +27,7 @@ PIECE_STEP = 64
 OUT_OF_MEMORY = ("allocate memory", "out of memory", "ALLOC_FAILED")
 
 
-class Fitting:
+class Portions:
     """How one picture is worked on; :attr:`piece` is the side of the pieces that are recovered one after the other, None for
     the whole. The paper's preset takes pictures as a whole alone: its network is one for the picture.
 
@@ -99,16 +99,22 @@ class Fitting:
         if max(self._shape[1:]) <= MIN_PIECE or light_bytes(self._shape) <= free:
             return None
         left = free - ANSWER_VALUE * math.prod(self._shape)
-        channels, sides = self._shape[0], range(MIN_PIECE, max(self._shape[1:]), PIECE_STEP)
-        fitting = [side for side in sides if light_bytes((channels, side, side)) <= left]
-        if not fitting:
-            needed = ANSWER_VALUE * math.prod(self._shape) + light_bytes((channels, MIN_PIECE, MIN_PIECE))
+        sides = range(MIN_PIECE, max(self._shape[1:]), PIECE_STEP)
+        sides_that_fit = [side for side in sides if light_bytes(self._piece_shape(side)) <= left]
+        if not sides_that_fit:
+            needed = ANSWER_VALUE * math.prod(self._shape) + light_bytes(self._piece_shape(MIN_PIECE))
             raise DoprestoreError(
                 f"{self._size} need {needed / 2**30:.1f} GB, even in pieces, and "
                 f"{free / 2**30:.1f} GB of the free memory are for them; close other programs, or crop the picture"
             )
-        self._tell(f"needs more than its {free / 2**30:.1f} GB of the free memory; working in pieces of {fitting[-1]}")
-        return fitting[-1]
+        self._tell(
+            f"needs more than its {free / 2**30:.1f} GB of the free memory; working in pieces of {sides_that_fit[-1]}"
+        )
+        return sides_that_fit[-1]
+
+    def _piece_shape(self, side: int) -> tuple[int, ...]:
+        """(C, H, W) of a piece of at most that side."""
+        return (self._shape[0], min(side, self._shape[1]), min(side, self._shape[2]))
 
     @property
     def _size(self) -> str:
@@ -135,5 +141,5 @@ class Fitting:
 
 def recover(picture: Tensor, settings: ImageSettings, **options: Any) -> ImageResult:
     """The recovery of a picture (C, H, W) in [0, 1], as a whole or in pieces; options: see :func:`recover_image`."""
-    fitting = Fitting(tuple(picture.shape), settings)
-    return fitting.repeat(lambda: fitting.recover(picture, **options))
+    portions = Portions(tuple(picture.shape), settings)
+    return portions.repeat(lambda: portions.recover(picture, **options))

@@ -1,0 +1,210 @@
+"""The answer as it stands, read off each stage of the fast solver: low-rank part, outliers, rank, noise, empty lines."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from doprestore.matrix.blocks import blocks
+from doprestore.matrix.convex import ConvexRPCA
+from doprestore.matrix.flow import Flow
+from doprestore.matrix.levels import levels
+from doprestore.matrix.linalg import guess_rank
+from doprestore.matrix.noise import NoisyFit
+from doprestore.matrix.refit import Refit
+from doprestore.matrix.tail import LIMIT, Law, fit_law, threshold
+from doprestore.matrix.verdict import SPARE
+
+# A line is the only one with some direction if the others have less than this share of it (of its square). Rounding
+# leaves 1e-20, a direction of two lines 1e-1.
+LONELY = 1e-6
+# Lines, evenly spread, that the noise levels around the convex answer are taken from; all, where there are no more.
+SOME_LINES = 4000
+# Bins up to LIMIT, of a twentieth of a noise level each, of the histogram that the law of the noise is fitted to.
+BINS = 60
+
+
+@dataclass
+class Data:
+    """The table, (rows, columns). y: with zeros where not ``known`` (None: all known), which is what is fitted to.
+    all, seen: the same with the entries that are judged but not fitted to, see :mod:`doprestore.matrix.codes`."""
+
+    y: Tensor
+    known: Tensor | None
+    all: Tensor
+    seen: Tensor | None
+
+    def minus(self, low_rank: Tensor) -> Tensor:
+        """All the data minus the low-rank part, 0 where there is no data."""
+        difference = torch.sub(self.all, low_rank)
+        return difference if self.seen is None else difference.mul_(self.seen)
+
+
+@dataclass
+class Split:
+    """The answer as it stands. rest: ‖y − low_rank − sparse‖_F. level: the noise level of each entry of which it is known,
+    in a shape that goes with y (None: rounding error). expected: how many of the outliers are expected to be noise.
+    empty: the rows and the columns, bool, that too few entries determine; they are NaN in low_rank."""
+
+    low_rank: Tensor
+    sparse: Tensor
+    rank: int
+    rest: float
+    level: Tensor | None = None
+    expected: float = 0.0
+    empty: tuple[Tensor, Tensor] | None = None
+
+
+def split_flow(data: Data, flow: Flow, floor: float) -> Split:
+    """Of a flow; singular values below ``floor`` times the first do not count for the rank."""
+    u, sigma, v = flow.spectrum()
+    low_rank = ((u * sigma) @ v.T).to(data.y.dtype)
+    sparse = flow.outliers.to(data.y.dtype)
+    rest = torch.sub(data.y, low_rank).sub_(sparse)
+    if data.known is not None:
+        rest.mul_(data.known)
+    return Split(low_rank, sparse, guess_rank(sigma, floor), torch.linalg.vector_norm(rest).item())
+
+
+def split_refit(data: Data, refit: Refit, scaling: Tensor | None, level: float | None) -> Split:
+    """Of a refit to data / scaling. level: what counts as agreement of an exact one; None for one that is not known to
+    be exact."""
+    low_rank, rank = refit.u @ refit.v.T, refit.rank
+    limits = torch.full((1, 1), refit.threshold if level is None else level, dtype=low_rank.dtype, device=low_rank.device)
+    if scaling is not None:
+        low_rank, limits = low_rank.mul_(scaling), limits * scaling
+    sparse = data.minus(low_rank)
+    squares = 0.0
+    across, down = [], torch.zeros(sparse.shape[1], dtype=torch.long, device=sparse.device)
+    for index, (block, limit) in enumerate(zip(blocks(sparse), blocks(limits.expand(sparse.shape)), strict=True)):
+        rest = block.abs() <= limit
+        squares += block[rest].double().square().sum().item()
+        block.masked_fill_(rest, 0)
+        if data.known is not None:
+            rest &= blocks(data.known)[index]
+        across.append(rest.sum(1))
+        down = down + rest.sum(0)
+    empty = None
+    if level is not None:
+        alone = lonely(refit.u, refit.v)
+        rank -= sum(int(lines.sum()) for lines in alone)
+        empty = (torch.cat(across) < rank + SPARE) | alone[0], (down < rank + SPARE) | alone[1]
+        leave_empty(low_rank, sparse, empty)
+    return Split(low_rank, sparse, rank, math.sqrt(squares), empty=empty)
+
+
+def split_noisy(data: Data, noisy: NoisyFit) -> Split:
+    """Of a fit up to dense noise."""
+    law, at, expected = law_around(noisy, data)
+    low_rank, sparse = torch.empty_like(data.all), torch.zeros_like(data.all)
+    fits, wrongs, lines = (x.T if noisy.wide else x for x in (low_rank, sparse, data.all))
+    squares, start = 0.0, 0
+    across, down = [], torch.zeros(lines.shape[1], dtype=torch.long, device=lines.device)
+    for size, seen, fit in noisy.deviations(data.all, data.seen):
+        rows = slice(start, start + len(fit))
+        start += len(fit)
+        fits[rows] = fit.to(low_rank.dtype)
+        difference = lines[rows] - fit
+        wrong = seen & (size > at)
+        wrongs[rows] = torch.where(wrong, difference, 0).to(sparse.dtype)
+        good = seen & ~wrong
+        squares += difference[good].square().sum().item()
+        across.append(good.sum(1))
+        down = down + good.sum(0)
+    known = torch.ones_like(lines, dtype=torch.bool)
+    if data.known is not None:
+        known = data.known.T if noisy.wide else data.known
+    alone = lonely(noisy.u, noisy.v)
+    rank = noisy.rank - sum(int(some.sum()) for some in alone)
+    # A line says something only with more entries that agree than it has unknowns; one set apart, with most of them.
+    empty = []
+    for counts, dim in ((torch.cat(across), 1), (down, 0)):
+        possible = known.sum(dim)
+        apart = noisy.apart[1 - dim] & (2 * counts < possible)
+        empty.append((torch.minimum(counts, possible) <= rank) | apart | alone[1 - dim])
+    if noisy.wide:
+        empty.reverse()
+    leave_empty(low_rank, sparse, (empty[0], empty[1]))
+    level = noisy.level * noisy.unit * law.scale
+    return Split(low_rank, sparse, rank, math.sqrt(squares), _across(level, noisy.wide), expected, (empty[0], empty[1]))
+
+
+def split_convex(data: Data, convex: ConvexRPCA, smallest: float) -> Split:
+    """Of the s of (8), only what stands out of a robust noise level: soft thresholding makes s of dense noise, too.
+    smallest: noise level that is taken for one, in units of the data."""
+    low_rank, rank = convex.low_rank, convex.rank
+    sparse = data.minus(low_rank)
+    wide = sparse.shape[0] < sparse.shape[1]
+    lines = sparse.T if wide else sparse
+    seen = torch.ones_like(sparse, dtype=torch.bool) if data.seen is None else data.seen
+    seen = seen.T if wide else seen
+    some = slice(None, None, max(1, len(lines) // SOME_LINES))
+    level = levels(lines[some].double(), seen[some]).clamp_min(smallest)
+    gathered = _Deviations()
+    for block, known in zip(blocks(lines), blocks(seen), strict=True):
+        gathered.add((block.abs() / level)[known])
+    law, at, expected = gathered.law()
+    squares = 0.0
+    for block in blocks(lines):
+        rest = block.abs() <= at * level
+        squares += block[rest].double().square().sum().item()
+        block.masked_fill_(rest, 0)
+    empty = None
+    if data.known is not None:
+        empty = ~data.known.any(1), ~data.known.any(0)
+        leave_empty(low_rank, sparse, empty)
+    return Split(low_rank, sparse, rank, math.sqrt(squares), _across(level * law.scale, wide), expected, empty)
+
+
+def law_around(noisy: NoisyFit, data: Data) -> tuple[Law, float, float]:
+    """The law of the noise around a noisy fit, from where on a deviation is an outlier, and the mistakes expected."""
+    gathered = _Deviations()
+    for sizes, seen, _ in noisy.deviations(data.y, data.known):
+        gathered.add(sizes[seen])
+    return gathered.law()
+
+
+def leave_empty(low_rank: Tensor, sparse: Tensor, empty: tuple[Tensor, Tensor]) -> None:
+    """NaN in the rows and columns that nothing determines, and nothing said of their entries."""
+    rows, columns = empty
+    low_rank[rows] = math.nan
+    sparse[rows] = 0
+    low_rank[:, columns] = math.nan
+    sparse[:, columns] = 0
+
+
+def shares(u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """The share of each row, and of each column, in the directions of U Vᵀ: 1 for the only one that has some direction."""
+    return torch.linalg.qr(u)[0].square().sum(1), torch.linalg.qr(v)[0].square().sum(1)
+
+
+def lonely(u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows and the columns that nearly alone have some direction: such a line agrees with whatever it holds."""
+    rows, columns = shares(u, v)
+    most, rank = 1 - LONELY, u.shape[1]
+    return (rows > most) & (len(rows) >= 4 * rank), (columns > most) & (len(columns) >= 4 * rank)
+
+
+def _across(level: Tensor, wide: bool) -> Tensor:
+    return level[:, None] if wide else level[None]
+
+
+class _Deviations:
+    """|Deviations| in noise levels, gathered a block at a time: a histogram of the small, a list of the large ones."""
+
+    def __init__(self) -> None:
+        self.counts, self.total = np.zeros(BINS), 0
+        self.large: list[np.ndarray] = []
+
+    def add(self, sizes: Tensor) -> None:
+        self.counts += torch.histc(sizes.clamp_max(2 * LIMIT), 2 * BINS, 0, 2 * LIMIT)[:BINS].cpu().numpy()
+        self.large.append(sizes[sizes > LIMIT].cpu().numpy())
+        self.total += len(sizes)
+
+    def law(self) -> tuple[Law, float, float]:
+        law = fit_law(self.counts)
+        return law, *threshold(law, np.concatenate(self.large), self.total)
