@@ -13,8 +13,10 @@ from PIL import Image
 from doprestore import restore_image
 from doprestore.damage.make import corrupt
 from doprestore.drive import drive
-from doprestore.image.fit import CLOCK, GAMMA, STEPS, held_out, turned, turned_back
+from doprestore.image.fit import held_out
+from doprestore.image.learner import CLOCK, CROP, GAMMA, choose_crops, turned, turned_back
 from doprestore.image.light import Light
+from doprestore.image.screening import FILL_ROUNDS
 from doprestore.image.settings import image_settings
 from doprestore.metrics import psnr
 
@@ -117,7 +119,7 @@ def test_known_damage_is_filled_and_the_rest_judged():
 def test_the_network_learns_what_the_fill_is_off_by():
     clean = sample("astronaut", 96)
     damaged = corrupt(clean, "salt-pepper", 0.3, seed=0).picture
-    barely, fitted = (psnr(restore_image(damaged, steps=steps).restored, clean) for steps in (1, STEPS))
+    barely, fitted = (psnr(restore_image(damaged, steps=steps).restored, clean) for steps in (1, 60))
     assert fitted > barely
 
 
@@ -139,3 +141,45 @@ def test_what_is_held_out_is_trusted_and_not_all():
     held = held_out(trusted, torch.Generator().manual_seed(1))
     assert (held <= trusted).all()
     assert 0.05 < held.sum() / trusted.sum() < 0.5
+
+
+def test_crops_lie_in_the_picture_and_have_two_corners_of_it_and_what_is_missing():
+    missing = torch.zeros(1, 300, 500)
+    missing[:, 100:200, 200:300] = 1
+    places = choose_crops(missing, torch.Generator().manual_seed(0))
+    assert all(missing[place].shape == (1, CROP, CROP) for place in places)
+    assert places[0][1].start == places[0][2].start == 0
+    assert (places[1][1].stop, places[1][2].stop) == (300, 500)
+    assert all(missing[place].any() for place in places[2:])
+    assert choose_crops(missing[:, :21, :70], torch.Generator()) == [(..., slice(0, 16), slice(0, 64))]
+
+
+def test_impulses_on_half_of_all_values():
+    clean = sample("cat")
+    damaged = corrupt(clean, "salt-pepper", 0.5, seed=0).picture
+    result = restore_image(damaged)
+    assert psnr(result.restored, clean) > 30
+    assert result.found.float().mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_random_values_are_found_better_by_the_network_than_by_fills():
+    """The search goes on with φ(θ) where the fills leave doubts, and finds more of them."""
+    damaged, changed = corrupt(sample("cat"), "random", 0.3, seed=0)
+    job = Light(damaged, image_settings(seed=1), None)
+    while job.screening.round < FILL_ROUNDS:
+        job.step()
+    by_fills = (job.found == changed).float().mean()
+    while not job.screening.done:
+        job.step()
+    assert (job.found == changed).float().mean() > by_fills
+
+
+@pytest.mark.parametrize("side", [1, 2, 5, 9, 15])
+def test_pictures_of_few_pixels_are_filled(side):
+    y = torch.full((3, side, side), 0.5)
+    mask = torch.zeros(side, side, dtype=torch.bool)
+    if side > 1:
+        mask[side // 2, side // 2] = True
+        y[:, side // 2, side // 2] = 1
+    result = restore_image(y, mask=mask)
+    assert result.restored == pytest.approx(torch.full_like(y, 0.5), abs=0.01)

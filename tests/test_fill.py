@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from doprestore.image.fill import choose_whitening, fill, laplacian, smoothed
+from doprestore.image.fill import CERTAIN, choose_whitening, fill, laplacian, smoothed
 
 
 def plane(channels: int = 3, side: int = 24) -> torch.Tensor:
@@ -22,7 +22,7 @@ def test_trusted_values_stay_and_ramps_are_continued(channels, rounds):
     trusted = (torch.rand(y.shape, generator=torch.Generator().manual_seed(0)) < 0.5).float()
     damaged = torch.where(trusted > 0, y, 0.9)
     whitening = choose_whitening(damaged, trusted, torch.Generator().manual_seed(1))
-    filled = fill(damaged, trusted, whitening, start=smoothed(damaged, trusted), steps=200, rounds=rounds)
+    filled = fill(damaged, CERTAIN * trusted, whitening, start=smoothed(damaged, trusted), steps=200, rounds=rounds)
     assert torch.equal(filled[trusted > 0], y[trusted > 0])
     # At the border the repeated values bend a ramp a little.
     assert (filled - y)[:, 2:-2, 2:-2].abs().max() < 0.005 and (filled - y).abs().max() < 0.03
@@ -44,8 +44,8 @@ def test_other_channels_tell_of_a_missing_value():
     trusted[0, :, 12:20] = 0
     coloured = choose_whitening(y, trusted, torch.Generator().manual_seed(1))
     start = smoothed(y, trusted)
-    together = fill(y, trusted, coloured, start=start, steps=60, rounds=1)
-    alone = fill(y, trusted, torch.eye(3), start=start, steps=60, rounds=1)
+    together = fill(y, CERTAIN * trusted, coloured, start=start, steps=60, rounds=1)
+    alone = fill(y, CERTAIN * trusted, torch.eye(3), start=start, steps=60, rounds=1)
     assert (together - y).square().mean() < 0.25 * (alone - y).square().mean()
 
 
@@ -54,4 +54,4 @@ def test_a_picture_of_one_colour():
     trusted = torch.ones_like(y)
     trusted[:, 4:6, 4:6] = 0
     whitening = choose_whitening(y, trusted, torch.Generator().manual_seed(0))
-    assert torch.allclose(fill(y, trusted, whitening, start=smoothed(y, trusted)), y, atol=1e-5)
+    assert torch.allclose(fill(y, CERTAIN * trusted, whitening, start=smoothed(y, trusted)), y, atol=1e-5)

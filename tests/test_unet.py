@@ -6,7 +6,7 @@ import pytest
 import torch
 from plain_unet import PlainUNet
 
-from doprestore.image.optimizer import Muon, orthogonalised
+from doprestore.image.optimizer import MuonAndAdam, muon_step, orthogonalised
 from doprestore.image.unet import INPUT_CHANNELS, SMALL, Doubled, UNet
 
 
@@ -76,11 +76,26 @@ def test_orthogonalising_keeps_the_singular_vectors_and_levels_the_values(shape)
 
 def test_muon_descends_and_its_step_has_the_length_of_its_rate():
     weight = torch.nn.Parameter(torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0)))
-    optimizer = Muon([weight], lr=0.01)
     before = weight.detach().clone()
     (weight**2).sum().backward()
-    optimizer.step()
+    with torch.no_grad():
+        muon_step([weight], torch.zeros(1, *weight.shape), 0.01)
     step = (weight.detach() - before).flatten(1)
     assert (step * before.flatten(1)).sum() < 0
     values = torch.linalg.svdvals(step)
     assert values.min() > 0.006 and values.max() < 0.013
+
+
+def test_what_is_thin_moves_as_by_adam():
+    ours, plain = (torch.nn.BatchNorm2d(5) for _ in range(2))
+    optimizer = MuonAndAdam(ours, 0.1)
+    adam = torch.optim.Adam(plain.parameters(), lr=0.03, betas=(0.9, 0.99))
+    x = torch.randn(3, 5, 4, 4, generator=torch.Generator().manual_seed(0))
+    for _ in range(4):
+        for network in (ours, plain):
+            network.zero_grad()
+            (network(x) - 1).abs().sum().backward()
+        optimizer.step()
+        adam.step()
+    for mine, its in zip(ours.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(mine, its)

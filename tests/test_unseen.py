@@ -6,7 +6,12 @@ import pytest
 import torch
 
 import doprestore.image.unseen as unseen
+from doprestore.image.crossfit import CrossFit
+from doprestore.image.fill import CERTAIN
+from doprestore.image.settings import image_settings
 from doprestore.image.unseen import first_guess, pixel_folds, predict, value_folds
+
+NO_CUTS = (False, False, False, False)
 
 
 def picture(channels: int, height: int = 40, width: int = 56) -> torch.Tensor:
@@ -19,12 +24,12 @@ def picture(channels: int, height: int = 40, width: int = 56) -> torch.Tensor:
 @pytest.mark.parametrize("how", ["guess", "values", "pixels"])
 def test_a_value_has_no_influence_on_its_own_prediction(channels, how):
     y = picture(channels)
-    trusted = torch.ones_like(y, dtype=torch.bool)
+    trust = torch.full_like(y, CERTAIN)
     make = {"values": value_folds, "pixels": pixel_folds}.get(how)
     folds = make(y.shape, torch.Generator().manual_seed(1)) if make else None
 
     def predicted(y):
-        return first_guess(y) if how == "guess" else predict(y, trusted, folds, torch.eye(channels))
+        return first_guess(y, NO_CUTS) if how == "guess" else predict(y, trust, folds, torch.eye(channels), NO_CUTS)
 
     other = y.clone()
     other[0, 20, 30] = 1.0
@@ -39,18 +44,19 @@ def test_what_is_not_trusted_has_no_influence():
     y = picture(3)
     trusted = torch.rand(y.shape, generator=torch.Generator().manual_seed(2)) < 0.8
     folds = value_folds(y.shape, torch.Generator().manual_seed(1))
+    trust = CERTAIN * trusted
     other = torch.where(trusted, y, 0.0)
-    assert torch.equal(predict(y, trusted, folds, torch.eye(3)), predict(other, trusted, folds, torch.eye(3)))
+    assert torch.equal(predict(y, trust, folds, torch.eye(3), NO_CUTS), predict(other, trust, folds, torch.eye(3), NO_CUTS))
 
 
 def test_windows_change_next_to_nothing(monkeypatch):
     y = picture(3, 64, 80)
-    trusted = torch.ones_like(y, dtype=torch.bool)
+    trust = torch.full_like(y, CERTAIN)
     folds = value_folds(y.shape, torch.Generator().manual_seed(1))
-    whole, guess = predict(y, trusted, folds, torch.eye(3)), first_guess(y)
+    whole, guess = predict(y, trust, folds, torch.eye(3), NO_CUTS), first_guess(y, NO_CUTS)
     monkeypatch.setattr(unseen, "WINDOW", 32)
-    assert (predict(y, trusted, folds, torch.eye(3)) - whole).abs().max() < 0.02
-    assert torch.equal(first_guess(y), guess)
+    assert (predict(y, trust, folds, torch.eye(3), NO_CUTS) - whole).abs().max() < 0.02
+    assert torch.equal(first_guess(y, NO_CUTS), guess)
 
 
 def test_windows_cover_a_picture_once():
@@ -59,3 +65,35 @@ def test_windows_cover_a_picture_once():
         covered[place] += 1
         assert covered[outer][inner].shape == covered[place].shape
     assert (covered == 1).all()
+
+
+@pytest.mark.parametrize("by_pixel", [False, True])
+def test_the_network_of_the_search_is_not_shown_what_it_predicts(by_pixel, monkeypatch):
+    """An impulse changes its own prediction only by what it does to those of others, which θ learns from."""
+    monkeypatch.setattr("doprestore.image.crossfit.STEPS", 3)
+    y = picture(3, 32, 32)
+    folds = (pixel_folds if by_pixel else value_folds)(y.shape, torch.Generator().manual_seed(1))
+    other = y.clone()
+    other[slice(None) if by_pixel else 0, 20, 10] = 1.0
+    probability = torch.zeros_like(y)
+    probability[:, 20, 10] = 1.0  # it teaches nothing
+    trust = torch.full_like(y, CERTAIN)
+    predicted = []
+    for values in (y, other):
+        network = CrossFit(values, folds, torch.eye(3), NO_CUTS, image_settings(seed=3))
+        predicted.append(float(network.predict(trust, probability)[0, 20, 10]))
+    assert predicted[0] == pytest.approx(predicted[1], abs=0.02)
+
+
+def test_doubtful_values_count_by_their_odds():
+    y = torch.full((1, 32, 32), 0.5)
+    y[0, 16, 16] = 1.0
+    folds = torch.zeros(1, 32, 32, dtype=torch.uint8)
+    folds[0, 16, 17] = 1
+    beside = []
+    for odds in (0.0, 0.3, 3.0, CERTAIN):
+        trust = torch.full_like(y, CERTAIN)
+        trust[0, 16, 16] = odds
+        beside.append(float(predict(y, trust, folds, torch.eye(1), NO_CUTS)[0, 16, 17]))
+    assert beside[0] == pytest.approx(0.5, abs=1e-3)
+    assert beside == sorted(beside) and beside[3] > beside[1] + 0.05

@@ -19,7 +19,7 @@ from doprestore.image.corrector import edge_marks
 from doprestore.image.fill import choose_whitening
 from doprestore.image.fit import Fit
 from doprestore.image.frame import detached_edges
-from doprestore.image.optimizer import muon_and_adam
+from doprestore.image.optimizer import MuonAndAdam
 from doprestore.image.paper import PaperRecovery
 from doprestore.image.settings import ImageSettings, image_settings
 from doprestore.image.unet import UNet
@@ -72,8 +72,8 @@ class QuickPriorFit(PriorFit):
         z[0, :4] = self.padding.pad(edge_marks(self.padding.height, self.padding.width, z.device))
         return network, z
 
-    def _new_optimizers(self) -> list[torch.optim.Optimizer]:
-        return muon_and_adam(self.network, self.settings.tau, self.device)
+    def _new_optimizers(self) -> list[Any]:
+        return [MuonAndAdam(self.network, self.settings.tau)]
 
     def step(self) -> None:
         # 1 - 1/(n+1) makes the early average a plain mean, instead of one biased to its start.

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from doprestore.drive import State
 from doprestore.image.corrector import STRIDE, Corrector
-from doprestore.image.optimizer import muon_and_adam
+from doprestore.image.optimizer import MuonAndAdam
 from doprestore.image.settings import REFERENCE_ALPHA, ImageSettings
 from doprestore.outliers import MirrorOutliers
 
@@ -57,8 +57,7 @@ class Learner:
             torch.manual_seed(settings.seed)
             network = Corrector(channels, unwhitened / torch.linalg.matrix_norm(unwhitened, 2), settings.width)
         self.network = network.to(device).to(memory_format=torch.channels_last)
-        self.optimizers = muon_and_adam(self.network, settings.tau, device)
-        self._base_rates = [group["lr"] for optimizer in self.optimizers for group in optimizer.param_groups]
+        self.optimizer = MuonAndAdam(self.network, settings.tau)
         self._alpha_ratio = settings.alpha / REFERENCE_ALPHA
         self.step_number, self.steps = 0, 0
         self.loss = torch.zeros((), device=device)
@@ -79,18 +78,13 @@ class Learner:
         lesson = self._lessons[self._order.pop()]
         square = lesson.y.shape[1] == lesson.y.shape[2]
         turn = int(torch.randint(8 if square else 4, (), generator=self.generator))
-        groups = (group for optimizer in self.optimizers for group in optimizer.param_groups)
-        for group, rate in zip(groups, self._base_rates, strict=True):
-            # The rate falls to 0 over a course.
-            group["lr"] = rate * (1 - self.step_number / self.steps)
         z, base, held, y, s = (turned(t, turn) for t in (lesson.z, lesson.filled, lesson.held, lesson.y, lesson.s.value()))
         out = self.network(z[None].contiguous(memory_format=torch.channels_last), base[None])[0]
         residual = (out + s - y) * held
         loss = ((residual.square() + EDGE**2).sqrt() - EDGE).sum() / held.sum().clamp(min=1)
         self.network.zero_grad(set_to_none=True)
         loss.backward()
-        for optimizer in self.optimizers:
-            optimizer.step()
+        self.optimizer.step(1 - self.step_number / self.steps)  # the rate falls to 0 over a course
         lesson.s.step_(turned_back(residual.detach(), turn) * lesson.doubt, self._rate)
         self.loss = loss.detach()
         self.step_number += 1
@@ -113,7 +107,7 @@ class Learner:
         return {
             "step_number": self.step_number,
             "network": self.network.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
             "order": list(self._order),
             "outliers": [lesson.s.state_dict() for lesson in self._lessons],
@@ -123,8 +117,7 @@ class Learner:
     def load_state_dict(self, state: State) -> None:
         """Go on where :meth:`state_dict` was taken, in the same course, if in any."""
         self.network.load_state_dict(state["network"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+        self.optimizer.load_state_dict(state["optimizer"])
         for lesson, saved in zip(self._lessons, state["outliers"], strict=True):
             lesson.s.load_state_dict(saved)
         self.generator.set_state(state["generator"])

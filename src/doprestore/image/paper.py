@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -96,7 +97,7 @@ class PaperRecovery:
             network = UNet(len(self.y), self.settings.width, self.conv_padding)
         return network, torch.rand((1, INPUT_CHANNELS, *self.padding.padded), generator=random) * INPUT_AMPLITUDE
 
-    def _new_optimizers(self) -> list[torch.optim.Optimizer]:
+    def _new_optimizers(self) -> list[Any]:
         return [torch.optim.SGD(self.network.parameters(), lr=self.settings.tau)]
 
     def step(self) -> None:

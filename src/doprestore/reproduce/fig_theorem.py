@@ -23,7 +23,7 @@ GAMMAS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 FITTED = 1e-14
 # The relative gap of the objective at the least γ that still counts as the limit; the gap falls like 1/log(1/γ).
 CLOSE = 0.1
-# ‖A(X) + s − y‖ / ‖y‖ that counts as portions the data.
+# ‖A(X) + s − y‖ / ‖y‖ that counts as fitting the data.
 FITS = 0.01
 # A relative gap below this need not fall any further: there the ends of the two iterations themselves show.
 FLOOR = 1e-3
