@@ -48,6 +48,7 @@ STANDS_OUT = 5.0
 # So many times the share of damage may be called damaged, for the share is a lower bound.
 SLACK = 1.25
 # The standard deviation, in tones, of the smooth part of h.
+MANY = 2_000_000  # values that the densities are read off; of a larger picture those of every so manieth pixel
 SMOOTH = 16.0
 
 
@@ -85,29 +86,40 @@ def judge(
     error = (y - predicted).abs()
     scale = _scale(error, weight, late, coupled)
     counted = torch.ones_like(y, dtype=torch.bool) if known is None else known
-    observed = _shares(error[counted] / scale[counted])
     tone = (y * (TONES - 1)).round().long()
-    probability, judged = before, torch.zeros_like(y)
+    every = max(1, y[0].numel() * len(y) // MANY)
+
+    def some(values: Tensor) -> Tensor:
+        return values.flatten(1)[:, ::every]
+
+    some_error, some_scale, some_tone, some_counted = map(some, (error, scale, tone, counted))
+    some_predicted, probability = some(predicted), None if before is None else some(before)
+    observed = _shares(some_error[some_counted] / some_scale[some_counted])
     share, tones = 0.0, torch.zeros(len(y), TONES, dtype=torch.bool, device=y.device)
-    for _ in range(ROUNDS):
-        density = torch.empty(len(y), TONES, dtype=torch.float64, device=y.device)
-        for channel in range(len(y)):
-            density[channel], tones[channel] = _tone_density(
-                tone[channel][counted[channel]],
-                predicted[channel][counted[channel]],
-                error[channel][counted[channel]],
-                None if probability is None else probability[channel][counted[channel]],
-            )
-        decoys = _decoys(density, y.shape, generator)
-        expected = _shares((decoys - predicted).abs()[counted] / scale[counted])
-        share = _share(observed, expected, int(counted.sum()))
-        clean = (1 - share) * _clean_density(observed - share * expected)[_bins(error / scale)] / (2 * scale)
-        damage = share * TONES * density.gather(1, tone.flatten(1)).view_as(y)
+    density = torch.empty(len(y), TONES, dtype=torch.float64, device=y.device)
+    clean_density = torch.ones(BINS, device=y.device)
+
+    def damaged(error: Tensor, scale: Tensor, tone: Tensor, counted: Tensor) -> Tensor:
+        clean = (1 - share) * clean_density[_bins(error / scale)] / (2 * scale)
+        damage = share * TONES * density.gather(1, tone.flatten(1)).view_as(tone)
         judged = _no_more_than(SLACK * share, (damage / (damage + clean)).to(y.dtype), counted)
-        if known is not None:
-            judged = torch.where(known, judged, 1.0)
-        probability = judged
-    return Verdict(judged, share, tones)
+        return judged if known is None else torch.where(counted, judged, 1.0)
+
+    for _ in range(ROUNDS):
+        for channel in range(len(y)):
+            here = some_counted[channel]
+            density[channel], tones[channel] = _tone_density(
+                some_tone[channel][here],
+                some_predicted[channel][here],
+                some_error[channel][here],
+                None if probability is None else probability[channel][here],
+            )
+        decoys = _decoys(density, some_tone.shape, generator)
+        expected = _shares((decoys - some_predicted).abs()[some_counted] / some_scale[some_counted])
+        share = _share(observed, expected, int(some_counted.sum()))
+        clean_density = _clean_density(observed - share * expected)
+        probability = damaged(some_error, some_scale, some_tone, some_counted)
+    return Verdict(damaged(error, scale, tone, counted), share, tones)
 
 
 def _scale(error: Tensor, weight: Tensor, late: bool, coupled: bool) -> Tensor:
