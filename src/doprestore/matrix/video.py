@@ -36,9 +36,11 @@ MANY_FRAMES, MANY_PIXELS = 0.15, 0.03
 ROUNDED = 0.5
 # Entries worked on at a time.
 BLOCK = 2**22
+# Entries that foreground is told from noise by: those of every so many pixels, which bounds the memory for them.
+JUDGED = 2**23
+# What is so many noise levels off is foreground in any case, also where too little is to judge by.
+MOST_LEVELS = 10.0
 # Bins of the histogram that the law of the noise is fitted to.
-JUDGED = 2**23  # entries that foreground is told from noise by: every so many pixels, which bounds the memory for them
-MOST_LEVELS = 10.0  # noise levels; what is farther off is foreground in any case, also where too few are to judge by
 BINS = 60
 # A static camera sees the background in half of the frames of nearly all pixels.
 HALF, NEARLY_ALL = 0.5, 0.9
