@@ -9,7 +9,7 @@ import doprestore.image.unseen as unseen
 from doprestore.image.crossfit import CrossFit
 from doprestore.image.fill import CERTAIN
 from doprestore.image.settings import image_settings
-from doprestore.image.unseen import first_guess, pixel_folds, predict, value_folds
+from doprestore.image.unseen import first_guesses, pixel_folds, predict, value_folds
 
 NO_CUTS = (False, False, False, False)
 
@@ -29,7 +29,7 @@ def test_a_value_has_no_influence_on_its_own_prediction(channels, how):
     folds = make(y.shape, torch.Generator().manual_seed(1)) if make else None
 
     def predicted(y):
-        return first_guess(y, NO_CUTS) if how == "guess" else predict(y, trust, folds, torch.eye(channels), NO_CUTS)
+        return first_guesses(y, NO_CUTS)[0] if how == "guess" else predict(y, trust, folds, torch.eye(channels), NO_CUTS)
 
     other = y.clone()
     other[0, 20, 30] = 1.0
@@ -53,10 +53,10 @@ def test_windows_change_next_to_nothing(monkeypatch):
     y = picture(3, 64, 80)
     trust = torch.full_like(y, CERTAIN)
     folds = value_folds(y.shape, torch.Generator().manual_seed(1))
-    whole, guess = predict(y, trust, folds, torch.eye(3), NO_CUTS), first_guess(y, NO_CUTS)
+    whole, guess = predict(y, trust, folds, torch.eye(3), NO_CUTS), first_guesses(y, NO_CUTS)[0]
     monkeypatch.setattr(unseen, "WINDOW", 32)
     assert (predict(y, trust, folds, torch.eye(3), NO_CUTS) - whole).abs().max() < 0.02
-    assert torch.equal(first_guess(y, NO_CUTS), guess)
+    assert torch.equal(first_guesses(y, NO_CUTS)[0], guess)
 
 
 def test_windows_cover_a_picture_once():

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
-import torch
 from torch import Tensor
 
 # An edge line is detached if so small a share of the pairs across its border, of that across the next, are alike.
@@ -61,10 +60,13 @@ def by_parts(function: Callable[..., Tensor], cuts: Cuts, *pictures: Tensor) -> 
     if not any(cuts):
         return function(*pictures)
     height, width = pictures[0].shape[1:]
-    answer = torch.empty_like(pictures[0])
+    answer = pictures[0].new_empty(0)
     for rows in _parts(height, cuts[0], cuts[1]):
         for columns in _parts(width, cuts[2], cuts[3]):
-            answer[:, rows, columns] = function(*(picture[:, rows, columns] for picture in pictures))
+            part = function(*(picture[:, rows, columns] for picture in pictures))
+            if not answer.numel():
+                answer = part.new_empty(len(part), height, width)
+            answer[:, rows, columns] = part
     return answer
 
 

@@ -21,7 +21,7 @@ from doprestore.image.fill import CERTAIN, choose_whitening
 from doprestore.image.frame import detached_edges
 from doprestore.image.levels import FAR, shared_levels
 from doprestore.image.settings import LEAST_SIDE, ImageSettings
-from doprestore.image.unseen import first_guess, median_guess, pixel_folds, predict, value_folds
+from doprestore.image.unseen import first_guesses, pixel_folds, predict, value_folds
 from doprestore.image.verdict import judge
 
 FILL_ROUNDS = 4  # of predictions by fills and verdicts at most; where nothing is damaged two are enough
@@ -95,7 +95,7 @@ class Screening:
             self.done |= self.round >= self.rounds
             return
         before = self.found
-        self._judge(*(self._guesses() if self.round == 0 else self._predictions()))
+        self._judge(*(first_guesses(self.y, self.cuts) if self.round == 0 else self._predictions()))
         self.print_like = self._is_clustered()
         fills = self.round < FILL_ROUNDS
         still = self.round >= LATE and int((self.found ^ before).sum()) <= STILL * int((self.found & self.known).sum())
@@ -117,11 +117,6 @@ class Screening:
         wrong = torch.minimum(self.probability, 1 - self.probability)[self.known].sum()
         return bool(wrong > DOUBT * (self.found & self.known).sum())
 
-    def _guesses(self) -> tuple[Tensor, Tensor]:
-        """Predictions by value and by pixel before anything is known."""
-        visible = torch.where(self.known, self.y, median_guess(self.y, self.cuts))
-        return first_guess(visible, self.cuts), median_guess(visible, self.cuts)
-
     def _predictions(self) -> tuple[Tensor | None, Tensor | None]:
         """Predictions by value and by pixel; None where those say nothing new."""
         trust = self.trust
@@ -129,7 +124,7 @@ class Screening:
             if self.round == 1:
                 self.whitening = self.choose_whitening()
             by_pixel = None
-            if len(self.y) > 1 and (self.by_pixel or self.round <= LATE):
+            if len(self.y) > 1 and (self.by_pixel or self.round == 1):
                 by_pixel = predict(self.y, trust, self._pixel_folds, self.whitening, self.cuts)
             return predict(self.y, trust, self._folds, self.whitening, self.cuts), by_pixel
         if self.network is None:

@@ -9,6 +9,7 @@ are, folds are of pixels.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -62,36 +63,27 @@ def fill_without(y: Tensor, trust: Tensor, hidden: Tensor, whitening: Tensor, cu
     return by_parts(filled, cuts, y, trust * ~hidden)
 
 
-def first_guess(y: Tensor, cuts: Cuts) -> Tensor:
-    """(C, H, W): robust predictions before anything is trusted.
+def first_guesses(y: Tensor, cuts: Cuts) -> tuple[Tensor, Tensor]:
+    """Robust predictions before anything is trusted, by value and by pixel, (C, H, W) each.
 
-    The median of what is around, its own value left out; in colour the median of three: that, and what each other
-    channel of the pixel says by the median difference of the two channels around. One of the three may be wrong.
+    By pixel the median of what is around, its own value left out. By value, in colour, the median of three: that, and what
+    each other channel of the pixel says by the median difference of the two channels around. One of the three may be wrong.
     """
-    guess = torch.empty_like(y)
+    guesses = y.new_empty(2 * len(y), *y.shape[1:])
     for outer, inner, place in windows(*y.shape[1:]):
-        guess[place] = by_parts(_guess, cuts_of(cuts, outer, *y.shape[1:]), y[outer])[inner]
-    return guess
+        guesses[place] = by_parts(_guesses, cuts_of(cuts, outer, *y.shape[1:]), y[outer])[inner]
+    return guesses[: len(y)], guesses[len(y) :]
 
 
-def _guess(y: Tensor) -> Tensor:
+def _guesses(y: Tensor) -> Tensor:
     own = _median_around(y)
-    if len(y) == 1:
-        return own
-    rows = []
-    for channel in range(len(y)):
-        others = [k for k in range(len(y)) if k != channel]
-        told = [y[k] + _median_around((y[channel] - y[k])[None])[0] for k in others]
-        rows.append(torch.stack([own[channel], *told]).median(0).values)
-    return torch.stack(rows).clamp(0, 1)
-
-
-def median_guess(y: Tensor, cuts: Cuts) -> Tensor:
-    """(C, H, W): the median of what is around each value in its own channel, as :func:`first_guess` without colour."""
-    guess = torch.empty_like(y)
-    for outer, inner, place in windows(*y.shape[1:]):
-        guess[place] = by_parts(_median_around, cuts_of(cuts, outer, *y.shape[1:]), y[outer])[inner]
-    return guess
+    told: list[list[Tensor]] = [[channel] for channel in own]
+    for one, other in combinations(range(len(y)), 2):
+        difference = _median_around((y[one] - y[other])[None])[0]
+        told[one].append(y[other] + difference)
+        told[other].append(y[one] - difference)
+    by_value = torch.stack([torch.stack(guesses).median(0).values for guesses in told])
+    return torch.cat([by_value.clamp(0, 1), own])
 
 
 def _median_around(v: Tensor) -> Tensor:
