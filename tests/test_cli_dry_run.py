@@ -47,14 +47,16 @@ def test_every_picture_and_all_of_them(run_cli, scans, second_a_step):
     code, stdout, stderr = run_cli(*args)
     lines = stdout.splitlines()
     assert code == 1 and stderr.startswith("doprestore: error: scans/bad.png: is not a") and stderr.count("\n") == 1
-    assert re.fullmatch(r"scans/0.png: PNG, 8x9 colour, uint8, about .* s, \d+ MB; to out/0.png", lines[0])
+    assert re.fullmatch(
+        r"scans/0.png: PNG, 8x9 colour, uint8, about .* s if heavily damaged, \d+ MB; to out/0.png", lines[0]
+    )
     assert lines[1] == "out/1.png: exists, skipped"
     # 3 s, 3 times 3 and 20 s, 3 times 40 and 20 s more.
     told = "about 3 s if undamaged, 29 s if lightly and 2 min 49 s if heavily damaged, "
     assert lines[3].startswith(f"scans/grey.tif: TIFF, 128x96 grey, uint8, {told}")
     assert lines[4] == "scans/notes.txt: no picture, left alone"
     assert re.match(
-        r"3 to restore, 1 skipped, 1 failed: about \d+ s if undamaged, \d+ s if lightly and 2 min .* if heavily damaged, "
+        r"3 to restore, 1 skipped, 1 failed: about \d+ s if undamaged, \d+ s if lightly and 3 min .* if heavily damaged, "
         r"\d+ MB of .* GB that are free; 1 other file left",
         lines[5],
     )

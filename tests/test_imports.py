@@ -167,7 +167,7 @@ def test_public_names(name):
 
 
 def test_the_way_from_the_command_to_the_step_of_eq_10_is_short(run_cli, tmp_path, monkeypatch):
-    """The modules on the stack when g and h take a step, from the command's own module on."""
+    """The modules on the stack when g and h take a step of the fit, from the command's own module on."""
     clean = torch.linspace(0.2, 0.8, 32).expand(3, 32, 32)
     write_picture(tmp_path / "in.png", corrupt(clean, "salt-pepper", 0.05, 0).picture.numpy())
     stacks = []
@@ -183,5 +183,5 @@ def test_the_way_from_the_command_to_the_step_of_eq_10_is_short(run_cli, tmp_pat
 
     monkeypatch.setattr(MirrorOutliers, "step_", watched)
     assert run_cli("image", tmp_path / "in.png", tmp_path / "out.png", "--steps", 2, "--device", "cpu").code == 0
-    way = list(dict.fromkeys(stacks[0]))
+    way = list(dict.fromkeys(stacks[-1]))
     assert way[0] == "doprestore.cli" and way[1] == "doprestore.cli.image" and len(way) <= 9, way

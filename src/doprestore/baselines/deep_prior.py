@@ -134,7 +134,7 @@ class _KnownMask(StepsOf):
         random = torch.Generator().manual_seed(settings.seed)
         whitening = choose_whitening(y, trusted.to(y.dtype), random)
         self.fit = Fit(y, trusted, torch.zeros_like(y), whitening, detached_edges(y), settings)
-        super().__init__(self.fit, self.fit.steps)
+        super().__init__(self.fit.learner, self.fit.steps)
 
     def report(self) -> dict[str, float | None]:
         return {"outlier_share": 0.0, "psnr": psnr(self.answer(), self.clean) if self.done else None}

@@ -30,7 +30,7 @@ TURNS = 8
 
 
 class Fit:
-    """The fit of one picture: :meth:`step` for ``steps`` times, then :meth:`apply`.
+    """The fit of one picture: :attr:`learner` takes ``steps`` steps, then :meth:`apply`.
 
     y: (C, H, W). trusted: bool. doubt: the probability that a value is damaged after all. whitening,
     cuts: of the fills. Pictures of few pixels are filled: there is nothing to learn from.
@@ -58,10 +58,6 @@ class Fit:
     @property
     def loss(self) -> Tensor:
         return self.learner.loss
-
-    def step(self) -> None:
-        """One step of eq. (10)."""
-        self.learner.step()
 
     @torch.no_grad()
     def apply(self) -> Tensor:

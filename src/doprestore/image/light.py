@@ -98,7 +98,7 @@ class Light:
         if self.fit is None:
             self.fit = self._new_fit()
         if self.fit.step_number < self.fit.steps:  # a picture of few pixels is filled, in no step
-            self.fit.step()
+            self.fit.learner.step()
         if self.fit.step_number == self.fit.steps:
             self.compose()
 
