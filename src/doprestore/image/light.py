@@ -65,12 +65,12 @@ class Light:
         """At most; rounds of the search that were not needed do not count."""
         if self.finished:
             return self.step_number
-        searched = self.screening.round if self.screening.done else self.screening.rounds
-        return searched + (self.fit.steps if self.fit else self._fit_steps)
+        left = 0 if self.screening.done else self.screening.rounds - self.screening.round
+        return self.screening.made + left + (self.fit.steps if self.fit else self._fit_steps)
 
     @property
     def step_number(self) -> int:
-        return self.screening.round + (self.fit.step_number if self.fit else 0)
+        return self.screening.made + (self.fit.step_number if self.fit else 0)
 
     @property
     def done(self) -> bool:

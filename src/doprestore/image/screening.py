@@ -59,6 +59,7 @@ class Screening:
         self.y = y
         self.known = known
         self.round = 0
+        self.made = 0  # rounds, without those that were not needed
         # Not the seed itself: damage that was made with the same one, as in benchmarks, would share its random numbers.
         self.generator = torch.Generator().manual_seed(settings.seed + OWN_SEEDS)
         self._folds = value_folds(y.shape, self.generator).to(y.device)
@@ -89,6 +90,7 @@ class Screening:
     @torch.no_grad()
     def step(self) -> None:
         """One more round."""
+        self.made += 1
         if self.round >= ROUNDS:
             self.done = not self._look_for_tones()
             self.round += 1
@@ -227,6 +229,7 @@ class Screening:
         """All that the next round depends on."""
         return {
             "round": self.round,
+            "made": self.made,
             "done": self.done,
             "generator": self.generator.get_state(),
             "shares": self.shares,
@@ -248,7 +251,7 @@ class Screening:
         if state["network"] is not None:
             self.network = self._new_network()
             self.network.load_state_dict(state["network"])
-        self.round, self.done = int(state["round"]), bool(state["done"])
+        self.round, self.made, self.done = int(state["round"]), int(state["made"]), bool(state["done"])
 
 
 _TENSORS = ("whitening", "predicted", "probability", "toned", "_suspects")
