@@ -38,6 +38,15 @@ def test_detached_lines_are_known_under_damage(edges, cuts, damage):
     assert detached_edges(picture) == cuts
 
 
+@pytest.mark.parametrize("damage", [None, ("salt-pepper", 0.5)])
+def test_a_black_line_is_detached(damage):
+    picture = waves(3, 96, 96)
+    picture[:, -1] = 0
+    if damage:
+        picture = corrupt(picture, *damage, seed=3).picture
+    assert detached_edges(picture) == (False, True, False, False)
+
+
 def test_pictures_without_detail_have_no_detached_lines():
     assert detached_edges(torch.full((1, 20, 20), 0.5)) == (False,) * 4
     assert detached_edges(torch.zeros(3, 1, 1)) == (False,) * 4

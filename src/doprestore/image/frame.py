@@ -6,6 +6,7 @@ picture without it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -14,6 +15,8 @@ from torch import Tensor
 
 # An edge line is detached if so small a share of the pairs across its border, of that across the next, are alike.
 DETACHED = 0.3
+# Beyond so many standard deviations of chance a row has more black than the next ones.
+DEVIATIONS = 5.0
 # Pairs that must be alike across the next border for that to be a measure.
 ENOUGH = 16
 # Alike is a pair that differs no more than this share of the pairs across the next border do. Even where half of the values
@@ -38,6 +41,8 @@ def _is_detached(y: Tensor) -> bool:
     """Whether the first row is."""
     if y.shape[1] < 4:
         return False
+    if all(_is_plain(channel) for channel in y):
+        return True
     counted = (y[:, :3] > 0) & (y[:, :3] < 1)
     outer = (y[:, 0] - y[:, 1]).abs()[counted[:, 0] & counted[:, 1]]
     inner = (y[:, 1] - y[:, 2]).abs()[counted[:, 1] & counted[:, 2]]
@@ -46,6 +51,17 @@ def _is_detached(y: Tensor) -> bool:
     bound = max(ALIKE, float(inner.sort().values[int(QUANTILE * len(inner))]))
     alike = float((inner <= bound).float().mean())
     return alike * len(inner) >= ENOUGH and float((outer <= bound).float().mean()) < DETACHED * alike
+
+
+def _is_plain(channel: Tensor) -> bool:
+    """Whether the first row of (H, W) is black or white for the most part, and clearly more so than the next ones."""
+    width = channel.shape[1]
+    for tone in (0.0, 1.0):
+        first, next_ones = ((rows == tone).float().mean().item() for rows in (channel[0], channel[1:4]))
+        chance = math.sqrt(next_ones * (1 - next_ones) / width)
+        if first > max(0.5, next_ones + DEVIATIONS * chance):
+            return True
+    return False
 
 
 def cuts_of(cuts: Cuts, place: tuple[Any, slice, slice], height: int, width: int) -> Cuts:
