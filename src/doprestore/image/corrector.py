@@ -12,11 +12,16 @@ from torch import Tensor, nn
 from doprestore.image.fill import laplacian
 from doprestore.image.unet import Doubled
 
+# Scales below the full size.
 HALVINGS = 3
-SKIP = 12  # channels of the skip branches
-STRIDE = 2**HALVINGS  # sides must be multiples of this
-GAINS = (4.0, 16.0, 1.0)  # of the fill's contrast, its Laplacian and the mask: each has a spread near 1 then
-DARKEST = 0.02  # as far as logits are taken; so much from white, too
+# Channels of the skip branches.
+SKIP = 12
+# Sides in pixels must be multiples of this.
+STRIDE = 2**HALVINGS
+# Factors of the fill's contrast, its Laplacian and the mask, which then have a spread near 1 each.
+GAINS = (4.0, 16.0, 1.0)
+# Logits are taken of tones no nearer to black and to white than this, of 1.
+DARKEST = 0.02
 
 
 def shown(filled: Tensor, trusted: Tensor, mean: Tensor, marks: Tensor) -> Tensor:

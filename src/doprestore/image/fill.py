@@ -13,13 +13,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-GRADIENT = 0.1  # α, the weight of the gradient beside the Laplacian: it keeps gaps from overshooting
-CERTAIN = 1e4  # the odds from which on a value is taken as it is
-SETTLED = 1e-5  # of the squared residual of the start: conjugate gradients stop there
-STEEP = 0.3  # differences between neighbours count no further than this when colours are whitened
-PRIOR = 30.0  # pairs of neighbours that the whitening of the start counts as, where few pairs are known
-COARSE_TO_FINE = (16.0, 8.0, 4.0, 2.0, 1.0, 0.6)  # standard deviations in pixels of the blurs that fill gaps of any size
-FINE = (2.0, 1.0)  # the same where at most half of the values are missing, here and there
+# α, the weight of the gradient beside the Laplacian: it keeps gaps from overshooting.
+GRADIENT = 0.1
+# The odds from which on a value is taken as it is.
+CERTAIN = 1e4
+# Conjugate gradients stop at this share of the squared residual of the start.
+SETTLED = 1e-5
+# Differences between neighbours, of 1, count no further than this when the whitening is measured.
+STEEP = 0.3
+# The whitening of the start counts as so many pairs of neighbours, for where few pairs are known.
+PRIOR = 30.0
+# Standard deviations, in pixels, of the blurs that make a first guess at gaps of any size.
+COARSE_TO_FINE = (16.0, 8.0, 4.0, 2.0, 1.0, 0.6)
+# The same where the gaps are of single values.
+FINE = (2.0, 1.0)
 
 
 def smoothed(y: Tensor, trusted: Tensor, deviations: tuple[float, ...] = COARSE_TO_FINE) -> Tensor:

@@ -12,17 +12,27 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-LEVELS = 256  # that are told apart between black and white
-FAR = 0.25  # so far off the network's picture, what was found is an outlier without doubt
-CONCENTRATED = 10.0  # a level stands out that holds so many times its even share of the outliers,
-LEAST = 8  # and that many of them; so do those next to it that hold more than their even share
-SMEAR = 16  # levels at most to either side
-REACHED = 0.05  # of the picture must be FAR from a level, or its outliers cannot be counted
-AREA = 0.02  # of the picture is at a level, or it is not looked for areas at that level
-ALIKE = 0.9  # so far are the numbers of outliers of a level alike in all channels
-EXPLAINED = 0.9  # of the doubtless outliers at such levels: they are what is wrong with the picture
-NEIGHBOURHOOD = 11  # pixels a side; where more than half of it is at one level, and clearly more than outliers are by
-DEVIATIONS = 5.0  # chance, that is the picture's own
+# Levels that are told apart between black and white.
+LEVELS = 256
+# So far off its prediction, of 1, what was found is an outlier without doubt.
+FAR = 0.25
+# A level stands out that holds at least LEAST of the outliers and CONCENTRATED times its even share of them.
+CONCENTRATED = 10.0
+LEAST = 8
+# Levels to either side of one that stands out that may belong to it, as dense noise smears it, at most.
+SMEAR = 16
+# Less than this share of the picture FAR from a level, and its outliers cannot be counted.
+REACHED = 0.05
+# Areas of the picture at one level are looked for only where this share of it is at the level.
+AREA = 0.02
+# The values at a level must be as many as in the other channels, up to this factor, for the outliers of those to be lent.
+ALIKE = 0.9
+# Levels explain what is wrong with a picture if they hold this share of the doubtless outliers.
+EXPLAINED = 0.9
+# Pixels a side of the neighbourhood that is the picture's own where more than half of it is at one level, and by so many
+# standard deviations more than outliers would have it by chance.
+NEIGHBOURHOOD = 11
+DEVIATIONS = 5.0
 
 
 @dataclass(frozen=True)

@@ -24,26 +24,41 @@ from doprestore.image.settings import LEAST_SIDE, ImageSettings
 from doprestore.image.unseen import first_guesses, pixel_folds, predict, value_folds
 from doprestore.image.verdict import judge
 
-FILL_ROUNDS = 4  # of predictions by fills and verdicts at most; where nothing is damaged two are enough
-NET_ROUNDS = 8  # of predictions by φ(θ) and verdicts at most
+# Rounds of predictions by fills and verdicts on them, at most; where nothing is damaged two are enough.
+FILL_ROUNDS = 4
+# Rounds of predictions by φ(θ) and verdicts on them, at most. The more is damaged, the more of them pay.
+NET_ROUNDS = 8
 ROUNDS = FILL_ROUNDS + NET_ROUNDS
-STILL = 0.04  # the verdict stands still that changes so small a share of what is found
-DOUBT = 0.02  # of what is found: where fewer verdicts are expected to be wrong, the network is not asked
+# Rounds of looking for shared tones among what is left, at most.
+TONE_ROUNDS = 4
+# A verdict stands still if a round changes no more than this share of what is found.
+STILL = 0.04
+# Where no more than this share of what is found is expected to be judged wrongly, the network is not asked.
+DOUBT = 0.02
 # Up to the probability TRUST of being damaged a value is shown to predictions of others, less TRUST_BY_SHARE times the share
-# of damage: where little is damaged, doubtful values are mostly details, which vouch for one another.
+# of damage: where little is damaged, doubtful values are mostly details, which vouch for one another. With random values on
+# 10 % a bound of 0.8 is better than one of 0.5, on 50 % it is worse.
 TRUST, TRUST_BY_SHARE = 0.75, 0.5
-LATE = 2  # from this round on predictions are good enough for errors nearby to tell of the scale
-TONE_ROUNDS = 4  # of looking for shared tones among what is left
-SAMPLE = 192  # pixels a side of the middle of the picture that colours are whitened by
-# By so much of what is possible a value found is likelier than another to have one found beside it, and it is strokes that
-# are found: at most 0.08 for single values and pixels, from 0.1 for print, charts and lines.
+# From this round on predictions are good enough for errors nearby to tell of the scale.
+LATE = 2
+# Pixels a side of the middle of the picture that the whitening of the colours is chosen on.
+SAMPLE = 192
+# A value that is found is likelier than another to have one found beside it, by a share of what is possible. Above this
+# share it is strokes that are found: it is at most 0.083 for single values and pixels, from 0.099 for print, charts and lines.
 CLUSTERED = 0.1
-HEAVY = 0.4  # from this share of damaged values on large errors say nothing of noise
-BLIND = 0.25  # as large as random tones' would be are the errors of noise (0.29 to 0.37); of light damage at most 0.21
-OWN_SEEDS = 24_301  # the search draws from the seed after that many (of 32 bits, for no more count)
-ENOUGH = 100_000  # values that an error is measured on
-LOG_ODDS = 9.0  # no verdict is surer than that
-COUPLED = 0.5  # the channel coupling from which on it is whole pixels that are damaged
+# From this share of damaged values on large errors say nothing of noise.
+HEAVY = 0.4
+# Noise has errors of at least this share of those of random tones (0.29 to 0.37); pictures with light damage at most 0.21.
+BLIND = 0.25
+# The search draws its random numbers from the seed plus this. Damage that was made with the seed itself, as in benchmarks,
+# would share them; on a CPU no more than 32 bits of a seed count.
+OWN_SEEDS = 24_301
+# Values that an error is measured on, at most about.
+ENOUGH = 100_000
+# Log odds beyond these are not believed of a pixel.
+LOG_ODDS = 9.0
+# The channel coupling from which on it is whole pixels that are damaged.
+COUPLED = 0.5
 
 
 class Screening:

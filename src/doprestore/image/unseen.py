@@ -20,11 +20,16 @@ from doprestore.image.frame import Cuts, by_parts, cuts_of
 
 Place = tuple[Any, slice, slice]  # an index of (C, H, W)
 
+# Parts that the values are split into; each is predicted from the others.
 FOLDS = 5
-REACH = 2  # a first guess is the median of the square of 5 pixels a side around a value
-FILL_STEPS = 20  # of conjugate gradients: a fifth of the values is missing here and there, no large gaps
-WINDOW = 320  # pixels a side that are filled at a time: what they take stays in a processor's cache
-MARGIN = 24  # pixels around a window that are filled with it and thrown away: twenty steps see hardly further
+# A first guess is the median of the square that reaches so many pixels to each side of a value.
+REACH = 2
+# Steps of conjugate gradients at most: a fifth of the values is missing here and there, without large gaps.
+FILL_STEPS = 20
+# Pixels a side that are filled at a time: what they take stays in a processor's cache.
+WINDOW = 320
+# Pixels around a window that are filled with it and thrown away: twenty steps hardly reach further.
+MARGIN = 24
 
 
 def value_folds(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

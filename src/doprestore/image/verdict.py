@@ -48,7 +48,8 @@ STANDS_OUT = 5.0
 # So many times the share of damage may be called damaged, for the share is a lower bound.
 SLACK = 1.25
 # The standard deviation, in tones, of the smooth part of h.
-MANY = 2_000_000  # values that the densities are read off; of a larger picture those of every so manieth pixel
+# Values that the densities are read off; of a larger picture every second pixel counts, every third, and so on.
+MANY = 2_000_000
 SMOOTH = 16.0
 
 
