@@ -44,7 +44,8 @@ LATE = 2
 # Pixels a side of the middle of the picture that the whitening of the colours is chosen on.
 SAMPLE = 192
 # A value that is found is likelier than another to have one found beside it, by a share of what is possible. Above this
-# share it is strokes that are found: it is at most 0.083 for single values and pixels, from 0.099 for print, charts and lines.
+# share it is strokes that are found: it is at most 0.083 for single values and pixels, and from 0.099 on for print, charts
+# and lines.
 CLUSTERED = 0.1
 # From this share of damaged values on large errors say nothing of noise.
 HEAVY = 0.4
