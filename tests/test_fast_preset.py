@@ -58,7 +58,7 @@ def test_light_damage_is_mended(name, kind, amount, better):
     assert result.details.damage
 
 
-def test_the_kind_is_told():
+def test_the_kind_is_told(few_lessons):
     clean = sample("cat", 96)
     kinds = {
         "random": "single values",
@@ -87,7 +87,7 @@ def test_noise_is_left_alone(seed):
     assert torch.equal(restore_image(noise).restored, noise)
 
 
-def test_a_state_goes_on_bit_for_bit():
+def test_a_state_goes_on_bit_for_bit(few_lessons):
     damaged = corrupt(sample("coffee"), "random", 0.05, seed=0).picture
     settings = image_settings(steps=12)
     straight = Light(damaged, settings, None)
@@ -101,7 +101,7 @@ def test_a_state_goes_on_bit_for_bit():
         assert torch.equal(second.answer, straight.answer)
 
 
-def test_a_seed_fixes_the_answer():
+def test_a_seed_fixes_the_answer(few_lessons):
     damaged = corrupt(sample("coffee"), "random", 0.05, seed=0).picture
     one, other = (restore_image(damaged, steps=8).restored for _ in range(2))
     assert torch.equal(one, other)
