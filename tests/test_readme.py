@@ -13,7 +13,7 @@ from doprestore.cli import COMMANDS, cli
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted(
-    path for path in ROOT.rglob("*.md") if not {"build", ".venv", "node_modules"} & set(path.relative_to(ROOT).parts)
+    path for path in ROOT.rglob("*.md") if not {"build", "site-packages", "node_modules"} & set(path.relative_to(ROOT).parts)
 )
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)[^)]*\)")
 COMMAND = re.compile(r"(?:^|[`$|&\s])doprestore (" + "|".join(COMMANDS) + r") ([^`]*)")
