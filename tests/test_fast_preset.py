@@ -70,6 +70,38 @@ def test_the_kind_is_told(few_lessons):
         assert found[0].share == pytest.approx(0.05, rel=0.3)
 
 
+def test_pixels_and_single_values_are_damaged_at_once():
+    """The search by the network goes on by pixels, and forgets nothing of the single values."""
+    clean = sample("cat", 96)
+    by_pixel, pixels = corrupt(clean, "salt-pepper-pixel", 0.05, seed=0)
+    by_value, values = corrupt(clean, "random", 0.05, seed=1)
+    values &= ~pixels
+    damaged = torch.where(values, by_value, by_pixel)
+    result = restore_image(damaged)
+    assert result.found[pixels].float().mean() > 0.95
+    assert result.found[values].float().mean() > 0.5
+    assert psnr(result.restored, clean) > psnr(damaged, clean) + 12
+
+
+def test_bfloat16_is_what_the_convolutions_are_in():
+    kinds = set()
+
+    def watch(module, inputs, output):
+        kinds.add(output.dtype)
+
+    clean = sample("cat")
+    damaged = corrupt(clean, "salt-pepper", 0.1, seed=0).picture
+    handle = torch.nn.modules.module.register_module_forward_hook(
+        lambda module, *args: watch(module, *args) if isinstance(module, torch.nn.Conv2d) else None
+    )
+    try:
+        result = restore_image(damaged, precision="bfloat16")
+    finally:
+        handle.remove()
+    assert torch.bfloat16 in kinds
+    assert psnr(result.restored, restore_image(damaged, precision="float32").restored) > 45
+
+
 def test_print_is_left_alone():
     page = torch.ones(1, 96, 96)
     generator = torch.Generator().manual_seed(0)

@@ -18,6 +18,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+from results import append_result, read_results
 from rpca_table_problems import KINDS, Problem, make
 
 from doprestore import rpca
@@ -44,7 +45,7 @@ def claim(problem: Problem) -> tuple[str, float]:
 
 
 def run(problems: int, results: Path) -> None:
-    done = {line["number"] for line in read(results)}
+    done = read_results(results, _number)
     for number in range(problems):
         if number in done:
             continue
@@ -55,19 +56,16 @@ def run(problems: int, results: Path) -> None:
             line["solution"], line["error"] = claim(problem)
         except Exception as error:
             line |= {"solution": type(error).__name__, "error": 0.0, "message": str(error)}
-        with open(results, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_result(results, line)
 
 
-def read(results: Path) -> list[dict]:
-    if not results.exists():
-        return []
-    return [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
+def _number(line: dict) -> int:
+    return line["number"]
 
 
 def show(results: Path) -> bool:
     """Whether all claims are right."""
-    lines = read(results)
+    lines = read_results(results, _number).values()
     solutions, claims = defaultdict(int), defaultdict(int)
     wrong = [line for line in lines if line["solution"] == "exact" and not line["error"] <= WRONG]
     for line in lines:

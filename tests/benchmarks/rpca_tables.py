@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import math
 import time
 import warnings
@@ -24,6 +23,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+from results import append_result, read_results
 from rpca_table_problems import ENOUGH, KINDS, Problem, is_identifiable, make, score
 
 SHAPES = [(100, 8), (100, 30), (200, 200), (2000, 100)]
@@ -78,7 +78,7 @@ ORACLE = "oracle"  # in the results: whether the problem is identifiable
 
 
 def run(options, results: Path) -> None:
-    done = {tuple(line["key"]) for line in read(results)}
+    done = read_results(results, _key)
     shapes = SHAPES + LARGE * options.large
     for rows, columns in shapes:
         for kind in options.kinds:
@@ -92,32 +92,29 @@ def run(options, results: Path) -> None:
                     line = {"key": key}
                     try:
                         if name == ORACLE:
-                            append(results, line | {"identifiable": is_identifiable(problem)})
+                            append_result(results, line | {"identifiable": is_identifiable(problem)})
                             continue
                         low_rank, flagged, rank, note = METHODS[name](problem)
                         line |= {"rank": rank, "note": note, **score(problem, low_rank, flagged)}
                     except Exception as error:
                         line["note"] = f"{type(error).__name__}: {error}"
                     line["seconds"] = time.perf_counter() - start
-                    append(results, line)
+                    append_result(results, line)
 
 
-def append(results: Path, line: dict) -> None:
-    with open(results, "a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
-
-
-def read(results: Path) -> list[dict]:
-    if not results.exists():
-        return []
-    return [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
+def _key(line: dict) -> tuple:
+    return tuple(line["key"])
 
 
 def show(results: Path) -> None:
     """A line for each kind, shape and method: means over the seeds, the worst rank."""
     groups = defaultdict(list)
-    identifiable = {tuple(line["key"][:4]): line["identifiable"] for line in read(results) if line["key"][4] == ORACLE}
-    for line in read(results):
+    identifiable = {
+        tuple(line["key"][:4]): line["identifiable"]
+        for line in read_results(results, _key).values()
+        if line["key"][4] == ORACLE
+    }
+    for line in read_results(results, _key).values():
         kind, rows, columns, _, name = line["key"]
         if name == ORACLE:
             continue

@@ -25,7 +25,7 @@ class Restoration:
     """What :func:`restore_image` returns; arrays have the type, shape and layout of its input.
 
     restored: the repaired picture, float32 in [0, 1].
-    outliers: the estimated outliers s = g∘g − h∘h, input = picture + s.
+    outliers: the estimated outliers s, input = picture + s; 0 where the input was kept.
     found: bool, the values found damaged.
     details: the :class:`ImageResult` with the settings used, steps, loss, seconds.
     """

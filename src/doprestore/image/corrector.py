@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from doprestore.image.fill import laplacian
-from doprestore.image.unet import Doubled
+from doprestore.image.unet import Scale
 
 # Scales below the full size.
 HALVINGS = 3
@@ -46,7 +46,11 @@ class Corrector(nn.Module):
         super().__init__()
         self.axes: Tensor
         self.register_buffer("axes", axes)
-        self.body = _Scale(3 * channels + 4, width, HALVINGS)
+        body = None
+        for scale in reversed(range(HALVINGS)):
+            body = Scale(width if scale else 3 * channels + 4, width, body, "zeros", SKIP)
+        assert body is not None
+        self.body = body
         self.head = nn.Conv2d(width, channels, 1)
         nn.init.zeros_(self.head.weight)
         assert self.head.bias is not None
@@ -58,23 +62,3 @@ class Corrector(nn.Module):
         assert self.head.bias is not None
         correction = nn.functional.conv2d(self.body(z), weight, self.axes @ self.head.bias)
         return torch.sigmoid(filled.clamp(DARKEST, 1 - DARKEST).logit() + correction)
-
-
-class _Scale(nn.Module):
-    """One scale: halve, recurse, double, join the skip branch. (N, inputs, H, W) -> (N, width, H, W)."""
-
-    def __init__(self, inputs: int, width: int, halvings: int):
-        super().__init__()
-        self.skip = _block(inputs, SKIP, 1)
-        self.down = nn.Sequential(_block(inputs, width, 3, 2), _block(width, width, 3))
-        self.inner = _Scale(width, width, halvings - 1) if halvings > 1 else nn.Identity()
-        self.norm = nn.BatchNorm2d(SKIP + width, track_running_stats=False)
-        self.up = nn.Sequential(_block(SKIP + width, width, 3), _block(width, width, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.up(self.norm(torch.cat([self.skip(x), Doubled.apply(self.inner(self.down(x)))], 1)))
-
-
-def _block(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(outputs, track_running_stats=False), nn.LeakyReLU(0.2, inplace=True))

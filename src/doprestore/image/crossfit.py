@@ -16,8 +16,8 @@ from torch import Tensor
 
 from doprestore.drive import State
 from doprestore.image.corrector import edge_marks, shown
-from doprestore.image.frame import Cuts, cuts_of
-from doprestore.image.learner import CROP, Learner, Lesson, Place, choose_crops
+from doprestore.image.frame import Cuts, Place, cuts_of
+from doprestore.image.learner import CROP, Learner, Lesson, choose_crops
 from doprestore.image.settings import ImageSettings
 from doprestore.image.unseen import FOLDS, fill_without, windows
 
@@ -28,11 +28,10 @@ TURNS: tuple[Sequence[int], Sequence[int]] = ((0, 1, 2, 3), (0, 3))
 
 
 class CrossFit:
-    """The network of the search in one picture. y: (C, H, W). folds: uint8, like y."""
+    """The network of the search in one picture. y: (C, H, W). folds: uint8, like y. whitening, cuts: of the fills."""
 
     def __init__(self, y: Tensor, folds: Tensor, whitening: Tensor, cuts: Cuts, settings: ImageSettings):
-        self.cuts = cuts
-        self.y, self.folds, self.whitening = y, folds, whitening
+        self.y, self.folds, self.whitening, self.cuts = y, folds, whitening, cuts
         self.learner = Learner(len(y), whitening, settings)
         self._marks = edge_marks(y.shape[1], y.shape[2], y.device)
 
@@ -41,11 +40,20 @@ class CrossFit:
         probability: that it is damaged."""
         whole = 1 - probability
         mean = ((self.y * whole).sum((1, 2)) / whole.sum((1, 2)).clamp(min=1))[:, None, None]
-        places = choose_crops(probability, self.learner.generator)
+
+        def shown_without(fold: int, place: Place) -> tuple[Tensor, Tensor]:
+            hidden = self.folds[place] == fold
+            cuts = cuts_of(self.cuts, place, *self.y.shape[1:])
+            filled = fill_without(self.y[place], trust[place], hidden, self.whitening, cuts).clamp(0, 1)
+            return shown(filled, whole[place] * ~hidden, mean, self._marks[place]), filled
+
+        lessons = []
+        for place, fold in _exercises(choose_crops(probability, self.learner.generator)):
+            z, filled = shown_without(fold, place)
+            held = whole[place] * (self.folds[place] == fold)
+            lessons.append(Lesson(self.y[place], held, probability[place], z, filled))
+        self.learner.begin(lessons, STEPS)
         with torch.enable_grad():
-            self.learner.begin(
-                [self._lesson(place, fold, trust, whole, mean) for place, fold in self._exercises(places)], STEPS
-            )
             for _ in range(STEPS):
                 self.learner.step()
         self.learner.begin((), 0)
@@ -54,29 +62,22 @@ class CrossFit:
         for outer, inner, place in windows(*self.y.shape[1:]):
             found = torch.zeros_like(self.y[outer])
             for fold in range(FOLDS):
-                lesson = self._lesson(outer, fold, trust, whole, mean)
-                answer = self.learner.answer(lesson.z, lesson.filled, turns)
+                answer = self.learner.answer(*shown_without(fold, outer), turns)
                 found = torch.where(self.folds[outer] == fold, answer, found)
             predicted[place] = found[inner]
         return predicted.clamp(0, 1)
 
-    def _exercises(self, places: list[Place]) -> list[tuple[Place, int]]:
-        if len(places) == 1:
-            return [(places[0], fold) for fold in range(FOLDS)]
-        return [(place, (2 * index + fold) % FOLDS) for index, place in enumerate(places) for fold in range(2)]
-
-    @torch.no_grad()
-    def _lesson(self, place: Place, fold: int, trust: Tensor, whole: Tensor, mean: Tensor) -> Lesson:
-        hidden = self.folds[place] == fold
-        cuts = cuts_of(self.cuts, place, *self.y.shape[1:])
-        filled = fill_without(self.y[place], trust[place], hidden, self.whitening, cuts).clamp(0, 1)
-        z = shown(filled, whole[place] * ~hidden, mean, self._marks[place])
-        return Lesson(self.y[place], whole[place] * hidden, 1 - whole[place], z, filled)
-
     def state_dict(self) -> State:
         """Between two rounds."""
-        return {"learner": self.learner.state_dict(), "whitening": self.whitening}
+        return self.learner.state_dict()
 
     def load_state_dict(self, state: State) -> None:
         """Go on where :meth:`state_dict` was taken."""
-        self.learner.load_state_dict(state["learner"])
+        self.learner.load_state_dict(state)
+
+
+def _exercises(places: list[Place]) -> list[tuple[Place, int]]:
+    """Which fold is left out where: all of them in a picture of one crop, two of each crop of several."""
+    if len(places) == 1:
+        return [(places[0], fold) for fold in range(FOLDS)]
+    return [(place, (2 * index + fold) % FOLDS) for index, place in enumerate(places) for fold in range(2)]

@@ -12,8 +12,8 @@ from torch import Tensor
 from doprestore.drive import State
 from doprestore.image.corrector import edge_marks, shown
 from doprestore.image.fill import CERTAIN, fill, smoothed
-from doprestore.image.frame import Cuts, by_parts, cuts_of
-from doprestore.image.learner import CROP, Learner, Lesson, Place, choose_crops
+from doprestore.image.frame import Cuts, Place, by_parts, cuts_of
+from doprestore.image.learner import CROP, Learner, Lesson, choose_crops
 from doprestore.image.settings import LEAST_SIDE, ImageSettings
 from doprestore.image.unseen import windows
 

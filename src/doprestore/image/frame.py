@@ -26,6 +26,7 @@ QUANTILE = 0.15
 ALIKE = 0.008
 
 Cuts = tuple[bool, bool, bool, bool]  # at the top, bottom, left and right edge
+Place = tuple[Any, slice, slice]  # an index of (C, H, W)
 
 
 def detached_edges(y: Tensor) -> Cuts:
@@ -64,7 +65,7 @@ def _is_plain(channel: Tensor) -> bool:
     return False
 
 
-def cuts_of(cuts: Cuts, place: tuple[Any, slice, slice], height: int, width: int) -> Cuts:
+def cuts_of(cuts: Cuts, place: Place, height: int, width: int) -> Cuts:
     """``cuts`` of a picture of that size as far as they are in a part of it."""
     _, rows, columns = place
     touched = (rows.start == 0, rows.stop == height, columns.start == 0, columns.stop == width)

@@ -7,16 +7,18 @@ the verdict has missed goes into s and not into θ.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from doprestore.drive import State
 from doprestore.image.corrector import STRIDE, Corrector
+from doprestore.image.frame import Place
 from doprestore.image.optimizer import MuonAndAdam
 from doprestore.image.settings import REFERENCE_ALPHA, ImageSettings
+from doprestore.machine import uses_bfloat16
 from doprestore.outliers import MirrorOutliers
 
 # ε of the objective √(r² + ε²): a fit through medians, for some of the trusted values are wrong.
@@ -29,8 +31,6 @@ CLOCK = 60.0
 CROP = 128
 # Crops of a picture that is larger.
 CROPS = 4
-
-Place = tuple[Any, slice, slice]  # an index of (C, H, W)
 
 
 class Lesson:
@@ -57,6 +57,8 @@ class Learner:
             torch.manual_seed(settings.seed)
             network = Corrector(channels, unwhitened / torch.linalg.matrix_norm(unwhitened, 2), settings.width)
         self.network = network.to(device).to(memory_format=torch.channels_last)
+        bfloat16 = uses_bfloat16(settings.convolutions, device)
+        self._precision = torch.autocast(device.type, torch.bfloat16) if bfloat16 else contextlib.nullcontext()
         self.optimizer = MuonAndAdam(self.network, settings.tau)
         self._alpha_ratio = settings.alpha / REFERENCE_ALPHA
         self.step_number, self.steps = 0, 0
@@ -79,7 +81,7 @@ class Learner:
         square = lesson.y.shape[1] == lesson.y.shape[2]
         turn = int(torch.randint(8 if square else 4, (), generator=self.generator))
         z, base, held, y, s = (turned(t, turn) for t in (lesson.z, lesson.filled, lesson.held, lesson.y, lesson.s.value()))
-        out = self.network(z[None].contiguous(memory_format=torch.channels_last), base[None])[0]
+        out = self._phi(z[None], base[None])[0]
         residual = (out + s - y) * held
         loss = ((residual.square() + EDGE**2).sqrt() - EDGE).sum() / held.sum().clamp(min=1)
         self.network.zero_grad(set_to_none=True)
@@ -100,7 +102,11 @@ class Learner:
         height, width = z.shape[1:]
         pad = (0, -width % STRIDE, 0, -height % STRIDE)
         z, filled = (torch.nn.functional.pad(t[None], pad, mode="replicate") for t in (z, filled))
-        return self.network(z.contiguous(memory_format=torch.channels_last), filled)[0, :, :height, :width]
+        return self._phi(z, filled)[0, :, :height, :width]
+
+    def _phi(self, z: Tensor, filled: Tensor) -> Tensor:
+        with self._precision:
+            return self.network(z.contiguous(memory_format=torch.channels_last), filled)
 
     def state_dict(self) -> State:
         """All that the next step depends on."""

@@ -54,7 +54,7 @@ class Light:
             # What is known to be bad must not tell of anything.
             self.y = torch.where(self.known, self.y, smoothed(self.y, self.known.to(self.y.dtype)))
         self.clean = None if clean is None else clean.to(self.device, torch.float32)
-        self.screening = Screening(self.y, self.known, odds=1.0, settings=settings)
+        self.screening = Screening(self.y, self.known, settings)
         self.fit: Fit | None = None
         self.answer = self.y
         self.finished = False

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from doprestore.drive import Progress, Save, State
 from doprestore.errors import InputError
+from doprestore.image.frame import Place
 from doprestore.image.light import Damage
 from doprestore.image.masks import checked_mask
 from doprestore.image.recovery import ImageResult
 from doprestore.image.settings import ImageSettings
-from doprestore.image.unseen import Place, windows
+from doprestore.image.unseen import windows
 
 # Pixels around a piece that are restored with it and thrown away; fills and network reach no further than 40.
 MARGIN = 64

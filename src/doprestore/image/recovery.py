@@ -21,9 +21,10 @@ from doprestore.metrics import psnr
 class ImageResult:
     """What :func:`recover_image` returns; pictures are float32 (C, H, W) on the CPU.
 
-    restored: the answer, in [0, 1]. network: φ(θ) alone. outliers: s = g∘g − h∘h,
-    y = x + s. found: bool, the values found damaged. interrupted: stopped early. steps: how far it came,
-    those that were skipped included. damage: what was found by kind, where the search told (:mod:`doprestore.image.light`).
+    restored: the answer, in [0, 1]. network: φ(θ) alone; with the fast preset what is predicted of each value unseen.
+    outliers: s of y = x + s: g∘g − h∘h with the paper's preset, y − x at the values replaced with the fast one.
+    found: bool, the values found damaged. interrupted: stopped early. steps: how many were made.
+    damage: what was found by kind, where the search told (:mod:`doprestore.image.light`).
     print_like: strokes of the picture itself look like damage, and nothing was called damaged.
     """
 

@@ -39,6 +39,8 @@ DOUBT = 0.02
 # of damage: where little is damaged, doubtful values are mostly details, which vouch for one another. With random values on
 # 10 % a bound of 0.8 is better than one of 0.5, on 50 % it is worse.
 TRUST, TRUST_BY_SHARE = 0.75, 0.5
+# A value is damaged above this probability: what is likelier to be damaged than whole costs less if it is replaced.
+BOUND = 0.5
 # From this round on predictions are good enough for errors nearby to tell of the scale.
 LATE = 2
 # Pixels a side of the middle of the picture that the whitening of the colours is chosen on.
@@ -65,13 +67,13 @@ COUPLED = 0.5
 class Screening:
     """The search in one picture, a round at a time: :meth:`step` until :attr:`done`.
 
-    y: (C, H, W) in [0, 1]. known: bool of that shape, False where values are known to be bad. odds: how many times as
-    likely as not damage must be to be called so. settings: of the network; and the seed of folds and decoys.
+    y: (C, H, W) in [0, 1]. known: bool of that shape, False where values are known to be bad. settings: of the network;
+    and the seed of folds and decoys.
     """
 
     rounds = ROUNDS + TONE_ROUNDS
 
-    def __init__(self, y: Tensor, known: Tensor, *, odds: float, settings: ImageSettings):
+    def __init__(self, y: Tensor, known: Tensor, settings: ImageSettings):
         self.y = y
         self.known = known
         self.round = 0
@@ -80,9 +82,9 @@ class Screening:
         self.generator = torch.Generator().manual_seed(settings.seed + OWN_SEEDS)
         self._folds = value_folds(y.shape, self.generator).to(y.device)
         self._pixel_folds = pixel_folds(y.shape, self.generator).to(y.device)
-        self._bound = odds / (1 + odds)
         self._settings = settings
         self.network: CrossFit | None = None
+        self._network_by_pixel = False
         self.cuts = detached_edges(y)
         self.whitening = torch.eye(len(y), device=y.device)
         self.predicted = torch.zeros_like(y)
@@ -90,13 +92,13 @@ class Screening:
         self.toned = torch.zeros_like(known)  # found by its tone
         self._suspects = torch.zeros_like(known)  # at a tone that stands out
         self.shares = {"single values": 0.0, "whole pixels": 0.0}
-        self.print_like = False  # nothing can be said of it, see _runs_away
+        self.print_like = False  # nothing can be said of it, see _is_clustered
         self.done = False
 
     @property
     def found(self) -> Tensor:
         """(C, H, W) bool: damaged, those known to be bad among them."""
-        return (self.probability > self._bound) | self.toned | ~self.known
+        return (self.probability > BOUND) | self.toned | ~self.known
 
     @property
     def by_pixel(self) -> bool:
@@ -135,24 +137,25 @@ class Screening:
         wrong = torch.minimum(self.probability, 1 - self.probability)[self.known].sum()
         return bool(wrong > DOUBT * (self.found & self.known).sum())
 
-    def _predictions(self) -> tuple[Tensor | None, Tensor | None]:
-        """Predictions by value and by pixel; None where those say nothing new."""
+    def _predictions(self) -> tuple[Tensor, Tensor | None]:
+        """Predictions by value, and by pixel where that may be the kind of damage."""
         trust = self.trust
-        if self.round < FILL_ROUNDS:
-            if self.round == 1:
-                self.whitening = self.choose_whitening()
-            by_pixel = None
-            if len(self.y) > 1 and (self.by_pixel or self.round == 1):
-                by_pixel = predict(self.y, trust, self._pixel_folds, self.whitening, self.cuts)
-            return predict(self.y, trust, self._folds, self.whitening, self.cuts), by_pixel
-        if self.network is None:
+        if self.round >= FILL_ROUNDS and self.network is None:
             self.whitening = self.choose_whitening()
+            self._network_by_pixel = self.by_pixel
             self.network = self._new_network()
-        told = self.network.predict(trust, self.probability)
-        return (None, told) if self.by_pixel else (told, None)
+        elif self.round == 1:
+            self.whitening = self.choose_whitening()
+        told = None if self.network is None else self.network.predict(trust, self.probability)
+        if told is not None and not self._network_by_pixel:
+            return told, None
+        by_value = predict(self.y, trust, self._folds, self.whitening, self.cuts)
+        if told is None and len(self.y) > 1 and (self.by_pixel or self.round == 1):
+            told = predict(self.y, trust, self._pixel_folds, self.whitening, self.cuts)
+        return by_value, told
 
     def _new_network(self) -> CrossFit:
-        folds = self._pixel_folds if self.by_pixel else self._folds
+        folds = self._pixel_folds if self._network_by_pixel else self._folds
         return CrossFit(self.y, folds, self.whitening, self.cuts, self._settings)
 
     @property
@@ -162,29 +165,22 @@ class Screening:
         bound = TRUST - TRUST_BY_SHARE * min(1.0, sum(self.shares.values()))
         return odds * (self.known & (self.probability <= bound) & ~self.toned)
 
-    def _judge(self, by_value: Tensor | None, by_pixel: Tensor | None) -> None:
-        """The verdict on all values as single values and as pixels."""
+    def _judge(self, by_value: Tensor, by_pixel: Tensor | None) -> None:
+        """The verdict on all values as single values and, in colour, as pixels."""
         late, before = self.round >= LATE, None if self.round == 0 else self.probability
-        share = 0.0
-        if by_value is not None:
-            self.predicted = by_value
-            verdict = judge(self.y, by_value, before, self.known, self.generator, late=late)
-            self.probability, share = verdict.probability, verdict.share
-        pixels = None
-        if by_pixel is not None and len(self.y) > 1:
-            pixels = judge(self.y, by_pixel, self.probability, self.known, self.generator, late=late, coupled=False)
-            if not (pixels.share and channel_coupling((pixels.probability > self._bound) & self.known) > COUPLED):
-                pixels = None
-        if pixels is not None:
+        self.predicted = by_value
+        verdict = judge(self.y, by_value, before, self.known, self.generator, late=late)
+        self.probability = verdict.probability
+        self.shares = {"single values": verdict.share, "whole pixels": 0.0}
+        if by_pixel is None or len(self.y) == 1:
+            return
+        pixels = judge(self.y, by_pixel, self.probability, self.known, self.generator, late=late, coupled=False)
+        if pixels.share and channel_coupling((pixels.probability > BOUND) & self.known) > COUPLED:
             # At least two of three channels must say so.
             odds = pixels.probability.clamp(1e-6, 1 - 1e-6).logit().clamp(-LOG_ODDS, LOG_ODDS)
-            whole = odds.median(0, keepdim=True).values.sigmoid().expand_as(self.y)
-            if by_value is None:
-                assert by_pixel is not None  # pixels is of it
-                self.predicted, self.probability = by_pixel, torch.where(self.known, whole, 1.0)
-            else:
-                self.probability = 1 - (1 - self.probability) * (1 - whole)
-        self.shares = {"single values": share, "whole pixels": 0.0 if pixels is None else pixels.share}
+            whole = odds.median(0, keepdim=True).values.sigmoid()
+            self.probability = 1 - (1 - self.probability) * (1 - whole)
+            self.shares["whole pixels"] = pixels.share
 
     def _is_clustered(self) -> bool:
         """Whether what is found stands together in strokes, where damage of single values and pixels is anywhere.
@@ -218,7 +214,7 @@ class Screening:
         What is suspected of a tone is not shown to the next look. Once all tones that stand out are of outliers in the
         main, all values at them are found, but for areas of the picture; until then only those that are far off.
         """
-        trusted = self.known & (self.probability <= self._bound)
+        trusted = self.known & (self.probability <= BOUND)
         predicted = predict(self.y, self.trust * ~self._suspects, self._pixel_folds, self.whitening, self.cuts)
         far = ((self.y - predicted).abs() >= FAR) & trusted
         # What is found already says nothing of the tones.
@@ -251,6 +247,7 @@ class Screening:
             "shares": self.shares,
             "print_like": self.print_like,
             "network": None if self.network is None else self.network.state_dict(),
+            "network_by_pixel": self._network_by_pixel,
             **{name: getattr(self, name) for name in _TENSORS},
         }
 
@@ -264,6 +261,7 @@ class Screening:
         self.generator.set_state(state["generator"])
         self.shares = dict(state["shares"])
         self.print_like = bool(state["print_like"])
+        self._network_by_pixel = bool(state["network_by_pixel"])
         if state["network"] is not None:
             self.network = self._new_network()
             self.network.load_state_dict(state["network"])

@@ -62,18 +62,18 @@ class Doubled(torch.autograd.Function):
 
 
 class Scale(nn.Module):
-    """One scale of the U-Net: halve, recurse into ``inner``, double, join the skip branch.
+    """One scale of a U-Net: halve, recurse into ``inner``, double, join the skip branch of ``skip`` channels.
 
     (N, inputs, H, W) -> (N, width, H, W).
     """
 
-    def __init__(self, inputs: int, width: int, inner: nn.Module | None, padding: str):
+    def __init__(self, inputs: int, width: int, inner: nn.Module | None, padding: str, skip: int = SKIP_CHANNELS):
         super().__init__()
-        self.skip = _block(inputs, SKIP_CHANNELS, 1, padding)
+        self.skip = _block(inputs, skip, 1, padding)
         self.down = nn.Sequential(_block(inputs, width, 3, padding, stride=2), _block(width, width, 3, padding))
         self.inner = inner
-        self.norm = _norm(SKIP_CHANNELS + width)
-        self.up = nn.Sequential(_block(SKIP_CHANNELS + width, width, 3, padding), _block(width, width, 1, padding))
+        self.norm = _norm(skip + width)
+        self.up = nn.Sequential(_block(skip + width, width, 3, padding), _block(width, width, 1, padding))
 
     def forward(self, x: Tensor) -> Tensor:
         deep = self.down(x)  # (N, width, H/2, W/2)
@@ -88,12 +88,12 @@ class Scale(nn.Module):
         """The same without concatenation, as the sum of what norm and convolution make of the parts: it would copy,
         and 4 + width is a number of channels that they are slow at."""
         conv, norm, activation = self.skip.children()
-        # Norms are slow where the channels lie side by side in memory and are only four.
-        skip = activation(norm(conv(x).contiguous()))  # (N, 4, H, W)
+        # Norms are slow where the channels lie side by side in memory and are few.
+        skip = activation(norm(conv(x).contiguous()))  # (N, skip, H, W)
         first, last = self.up.children()
         conv, norm, activation = first.children()
         assert isinstance(conv, nn.Conv2d)
-        sizes = [SKIP_CHANNELS, deep.shape[1]]
+        sizes = [skip.shape[1], deep.shape[1]]
         parts = []
         for part, scale, shift, weight in zip(
             (skip, deep),

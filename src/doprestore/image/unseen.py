@@ -10,15 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import combinations
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from doprestore.image.fill import FINE, fill, smoothed
-from doprestore.image.frame import Cuts, by_parts, cuts_of
-
-Place = tuple[Any, slice, slice]  # an index of (C, H, W)
+from doprestore.image.frame import Cuts, Place, by_parts, cuts_of
 
 # Parts that the values are split into; each is predicted from the others.
 FOLDS = 5

@@ -37,7 +37,8 @@ SIDES = (64, 160, 256)
 FEW = 4
 # The share of damaged values in a lightly and in a heavily damaged one of these pictures.
 LIGHT, HEAVY = 0.02, 0.4
-# Rounds of the search by the network that a heavily damaged picture usually takes.
+# Rounds of the search by the network that are reckoned for a heavily damaged picture: it takes none where the damage has few
+# tones, and up to eight where it has any.
 NET_ROUNDS = 4
 
 
