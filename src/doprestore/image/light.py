@@ -1,7 +1,7 @@
 """The plan of the fast preset: search → verdict → fit → compose.
 
     search    unseen predictions of every value (unseen.py), round by round (screening.py)
-    verdict   which values are damaged, how surely, what share (verdict.py; shared tones: levels.py)
+    verdict   which values are damaged, how surely, what share (verdict.py; shared tones: tones.py)
     fit       φ(θ) from what is trusted, s = g∘g − h∘h beside it (fit.py, corrector.py, fill.py)
     compose   the input where it is whole, φ(θ) where it is not
 

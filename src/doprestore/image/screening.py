@@ -6,7 +6,7 @@ First by fills (:mod:`doprestore.image.unseen`), which are quick; where these le
 Three kinds compete. *Single values*: predicted from values of other folds, the other channels of their pixel among them.
 *Whole pixels* (in colour): predicted without any channel of their pixel. *Shared tones*: strokes, lettering and dead
 lines of a few tones, which neighbours of their own tone would vouch for, found by their tones
-(:mod:`doprestore.image.levels`) among what whole pixels are predicted without. What one kind has found, no prediction
+(:mod:`doprestore.image.tones`) among what whole pixels are predicted without. What one kind has found, no prediction
 of another sees.
 """
 
@@ -19,8 +19,8 @@ from doprestore.drive import State
 from doprestore.image.crossfit import CrossFit
 from doprestore.image.fill import CERTAIN, choose_whitening
 from doprestore.image.frame import detached_edges
-from doprestore.image.levels import FAR, shared_levels
 from doprestore.image.settings import LEAST_SIDE, ImageSettings
+from doprestore.image.tones import FAR, shared_tones
 from doprestore.image.unseen import first_guesses, pixel_folds, predict, value_folds
 from doprestore.image.verdict import judge
 
@@ -218,15 +218,15 @@ class Screening:
         predicted = predict(self.y, self.trust * ~self._suspects, self._pixel_folds, self.whitening, self.cuts)
         far = ((self.y - predicted).abs() >= FAR) & trusted
         # What is found already says nothing of the tones.
-        levels = shared_levels(torch.where(trusted, self.y, predicted), predicted, far)
-        if not levels.explain:
+        tones = shared_tones(torch.where(trusted, self.y, predicted), predicted, far)
+        if not tones.explain:
             return False
         self.print_like = False
-        self._suspects = levels.suspects
-        toned = (levels.outright if levels.settled else levels.outright | (far & levels.suspects)) & trusted
+        self._suspects = tones.suspects
+        toned = (tones.outright if tones.settled else tones.outright | (far & tones.suspects)) & trusted
         # Ink is ink in all channels, in those, too, that are nearly as dark as it.
-        self.toned = toned | (levels.suspects & toned.any(0, keepdim=True) & trusted)
-        return not levels.settled
+        self.toned = toned | (tones.suspects & toned.any(0, keepdim=True) & trusted)
+        return not tones.settled
 
     def choose_whitening(self) -> Tensor:
         """The whitening of the fills, by what is trusted now: see :func:`doprestore.image.fill.choose_whitening`."""
