@@ -62,22 +62,16 @@ def _look(job: Job, choices: Choices, estimator: Estimator, lenient: bool) -> tu
 
 
 def _sum(estimates: list[Estimate], jobs: int) -> Estimate:
-    """Of all pictures, were they all of one class."""
-    quick = sum(one.heavy if one.undamaged is None else one.undamaged for one in estimates)
-    light = sum(one.heavy if one.light is None else one.light for one in estimates)
-    heavy = sum(one.heavy for one in estimates)
-    if all(one.undamaged is None for one in estimates):
-        return Estimate(None, None, heavy / jobs, 0)
-    return Estimate(quick / jobs, light / jobs, heavy / jobs, 0)
+    """The time of all pictures, were they all of one class."""
+    undamaged, least, most = (sum(getattr(one, name) for one in estimates) / jobs for name in ("undamaged", "least", "most"))
+    return Estimate(undamaged, least, most, 0)
 
 
 def _time(estimate: Estimate) -> str:
-    if estimate.undamaged is None or estimate.light is None:
-        return f"about {duration(estimate.heavy)}"
-    return (
-        f"about {duration(estimate.undamaged)} if undamaged, {duration(estimate.light)} if lightly and "
-        f"{duration(estimate.heavy)} if heavily damaged"
-    )
+    least, most = duration(estimate.least), duration(estimate.most)
+    if estimate.undamaged == estimate.most:
+        return f"about {most}"
+    return f"about {duration(estimate.undamaged)} if undamaged, {least} to {most} if damaged"
 
 
 def _size(number: int) -> str:

@@ -1,10 +1,10 @@
 """What a restoration will take, before it starts: seconds from short ones on this machine, bytes from the formulas that
 the restoration itself goes by. Imports torch.
 
-The one place that knows how the cost of a picture follows from its size. How much of a picture is damaged only its
-restoration can tell, so there are three answers: undamaged, where it ends with the search; lightly damaged, where a fit
-follows a search by fills; and heavily, where a search by the network comes between them. The paper's preset takes the same
-time for all.
+The one place that knows how the cost of a picture follows from its size. What is damaged only its restoration can tell, so
+there are three answers: undamaged, where it ends with the search; and of damaged pictures the least, where a fit follows a
+search by fills that leaves no doubts, and the most, where all rounds of the search by the network come between them and the
+fit is the longer one. The paper's preset takes the same time for all.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from doprestore.drive import REPORTS, Progress
 from doprestore.image.memory import ANSWER_VALUE, light_bytes, paper_bytes
 from doprestore.image.portions import Portions
 from doprestore.image.recovery import recover_image
-from doprestore.image.screening import FILL_ROUNDS
+from doprestore.image.screening import FILL_ROUNDS, NET_ROUNDS
 from doprestore.image.settings import ImageSettings
 
 # Sides in pixels of the two pictures that a step of the paper's preset is timed on; the time of a step is taken to be
@@ -35,32 +35,30 @@ WARM_UP, TIMED = 4, 12
 SIDES = (64, 160, 256)
 # Steps of the fit that are made for that; the others are taken to be as long.
 FEW = 4
-# The share of damaged values in a lightly and in a heavily damaged one of these pictures.
+# The share of damaged values in the picture that the search by fills and the fit are timed on, and in the one that a round
+# of the search by the network is timed on: there fills always leave doubts.
 LIGHT, HEAVY = 0.02, 0.4
-# Rounds of the search by the network that are reckoned for a heavily damaged picture: it takes none where the damage has few
-# tones, and up to eight where it has any.
-NET_ROUNDS = 4
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds by what the picture turns out to be; ``undamaged`` and ``light`` are None where there is no search and all
-    pictures take as long as heavily damaged ones. bytes: at the peak, beside Python and PyTorch."""
+    """Seconds by what the picture turns out to be: undamaged, and damaged at least and at most; these are one and the same
+    where there is no search. bytes: at the peak, beside Python and PyTorch."""
 
-    undamaged: float | None
-    light: float | None
-    heavy: float
+    undamaged: float
+    least: float
+    most: float
     bytes: int
 
 
 @dataclass(frozen=True)
 class Stages:
-    """Seconds of the search by fills where nothing is found, of that where something is, of the search by the network, and
-    of the fit with all about it."""
+    """Seconds of the search by fills where nothing is found, of that where something is, of a round of the search by the
+    network, and of the fit with all about it."""
 
     quick_search: float
     search: float
-    net_search: float
+    net_round: float
     fit: float
 
 
@@ -80,15 +78,15 @@ class Estimator:
         threads = self._threads(pixels)
         if self._settings.is_paper:
             seconds = self._settings.steps * _seconds_a_step(self._settings, pixels, threads)
-            return Estimate(None, None, seconds, paper_bytes(shape, self._settings, self._device))
+            return Estimate(seconds, seconds, seconds, paper_bytes(shape, self._settings, self._device))
         side = portions.piece or max(shape[1:])
         needed = light_bytes((shape[0], min(side, shape[1]), min(side, shape[2])))
         if portions.piece is not None:
             needed += ANSWER_VALUE * math.prod(shape)
         stages = _stages(self._settings, shape[0], pixels, threads)
-        light = stages.search + stages.fit
+        least = stages.search + stages.fit
         # Where much is missing the fit takes twice the steps.
-        return Estimate(stages.quick_search, light, light + stages.net_search + stages.fit, needed)
+        return Estimate(stages.quick_search, least, least + NET_ROUNDS * stages.net_round + stages.fit, needed)
 
     def _threads(self, pixels: int) -> int:
         if self._asked is not None or self._jobs > 1:
@@ -143,15 +141,15 @@ def _timed_stages(settings: ImageSettings, channels: int, side: int, threads: in
         recover_image(_waves(channels, 32), few)  # libraries loaded
         quick = recover_image(whole, few).seconds
         total = recover_image(_struck(whole, LIGHT), few, callback=seen.append).seconds
-        net_search = NET_ROUNDS * _net_round(_struck(whole, HEAVY), few)
+        net_round = _net_round(_struck(whole, HEAVY), few)
     fills = [one.seconds for one in seen if one.stage == "search" and one.step <= FILL_ROUNDS]
     search = max(fills, default=total)
     fit = [one.seconds for one in seen if one.stage == "fit"]
     if len(fit) < 3:
-        return Stages(quick, search, net_search, (total - search) * settings.steps / few.steps)
+        return Stages(quick, search, net_round, (total - search) * settings.steps / few.steps)
     # The first step of the fit is preceded by its preparation, the last followed by its use.
     each = (fit[-2] - fit[0]) / (len(fit) - 2)
-    return Stages(quick, search, net_search, total - max(one.seconds for one in seen if one.stage == "search")
+    return Stages(quick, search, net_round, total - max(one.seconds for one in seen if one.stage == "search")
                   + (settings.steps - few.steps) * each)  # fmt: skip
 
 
