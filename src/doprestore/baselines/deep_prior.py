@@ -72,8 +72,8 @@ class QuickPriorFit(PriorFit):
         z[0, :4] = self.padding.pad(edge_marks(self.padding.height, self.padding.width, z.device))
         return network, z
 
-    def _new_optimizers(self) -> list[Any]:
-        return [MuonAndAdam(self.network, self.settings.tau)]
+    def _new_optimizer(self) -> MuonAndAdam:
+        return MuonAndAdam(self.network, self.settings.tau)
 
     def step(self) -> None:
         # 1 - 1/(n+1) makes the early average a plain mean, instead of one biased to its start.

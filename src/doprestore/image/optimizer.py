@@ -1,4 +1,4 @@
-"""How θ moves where it is not by SGD: orthogonalised momentum for the convolutions and Adam for the rest.
+"""How θ moves: by plain descent, or by orthogonalised momentum for the convolutions and Adam for the rest.
 
 Not by torch.optim: the first optimiser of its that is made imports torch's compiler, 2 s of every command.
 
@@ -23,6 +23,26 @@ ADAM_SHARE = 0.3
 BETAS, EPSILON = (0.9, 0.99), 1e-8
 # Coefficients a, b, c of a quintic step, from the reference.
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+
+
+class Descent:
+    """θ ← θ − τ ∇θ, as eq. (10) has it. There is no state."""
+
+    def __init__(self, network: nn.Module, tau: float):
+        self._weights = list(network.parameters())
+        self.tau = tau
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for weight in self._weights:
+            assert weight.grad is not None
+            weight.add_(weight.grad, alpha=-self.tau)
+
+    def state_dict(self) -> dict[str, object]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        pass
 
 
 class MuonAndAdam:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,6 +22,7 @@ from doprestore.errors import InputError
 from doprestore.image.canvas import Padding
 from doprestore.image.graphs import Replayed
 from doprestore.image.masks import check_picture, checked_mask
+from doprestore.image.optimizer import Descent, MuonAndAdam
 from doprestore.image.settings import REFERENCE_ALPHA, REFERENCE_SIDE, ImageSettings
 from doprestore.image.unet import INPUT_CHANNELS, UNet
 from doprestore.machine import choose_device, uses_bfloat16
@@ -77,7 +77,7 @@ class PaperRecovery:
         network, z = self._drawn(random)
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
         self.z = z.to(self.device, memory_format=torch.channels_last)
-        self.optimizers = self._new_optimizers()
+        self.optimizer = self._new_optimizer()
         self.noise = torch.Generator(self.device).manual_seed(settings.seed)
         self.outliers = OutlierPair.normal(self.y, INITIAL_SCALE, random)
         self.output = torch.zeros_like(self.y)
@@ -97,8 +97,8 @@ class PaperRecovery:
             network = UNet(len(self.y), self.settings.width, self.conv_padding)
         return network, torch.rand((1, INPUT_CHANNELS, *self.padding.padded), generator=random) * INPUT_AMPLITUDE
 
-    def _new_optimizers(self) -> list[Any]:
-        return [torch.optim.SGD(self.network.parameters(), lr=self.settings.tau)]
+    def _new_optimizer(self) -> Descent | MuonAndAdam:
+        return Descent(self.network, self.settings.tau)
 
     def step(self) -> None:
         """One step of eq. (10). It does not wait for the device."""
@@ -122,8 +122,7 @@ class PaperRecovery:
         loss = self.objective(residual)
         self.network.zero_grad(set_to_none=True)
         loss.backward()
-        for optimizer in self.optimizers:
-            optimizer.step()
+        self.optimizer.step()
         self.outliers.step_(residual.detach(), self._rate_now)
         self._look(x.detach())
         self.loss.copy_(loss.detach())
@@ -141,7 +140,7 @@ class PaperRecovery:
         return {
             "step_number": self.step_number,
             "network": self.network.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "optimizer": self.optimizer.state_dict(),
             "outliers": self.outliers.state_dict(),
             "output": self.output,
             "loss": self.loss,
@@ -155,14 +154,12 @@ class PaperRecovery:
         """
         try:
             self.network.load_state_dict(state["network"])
-            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-                optimizer.load_state_dict(saved)
+            self.optimizer.load_state_dict(state["optimizer"])
             self.outliers.load_state_dict(state["outliers"])
             self.output.copy_(state["output"])
             self.loss.copy_(state["loss"])
             self.noise.set_state(state["noise"])
             self.step_number = int(state["step_number"])
-            self._update = Replayed(self.device)  # the optimisers have other tensors now
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise InputError("the saved state does not fit this picture and these settings; start again") from error
 
