@@ -146,9 +146,11 @@ class Refit:
             gram = torch.stack([weights @ (other * column[:, None]) for column in other.T], dim=2)
             ridge = gram.diagonal(dim1=1, dim2=2)
             ridge += 1e-12 * ridge.mean(1, keepdim=True) + torch.finfo(y.dtype).tiny
-            right = (weights * y[worst]) @ other
+            # What is left is solved for, not the line itself: the ridge, which weighs as much as a weak direction where another is
+            # a million times as strong (a large mean), then costs steps and no precision.
+            change, failed = torch.linalg.solve_ex(gram, (weights * residual[worst]) @ other)
             # A line with fewer trusted entries than unknowns may have no solution: it gets none, and says so later.
-            solved, failed = torch.linalg.solve_ex(gram, right)
+            solved = mine[worst] + change
             solved = torch.where((failed == 0)[:, None] & torch.isfinite(solved), solved, mine[worst])
             mine[worst] = solved
             left = trusted * (y[worst] - mine[worst] @ other.T)

@@ -117,30 +117,33 @@ class WeightedFit:
         self.u = self.u @ triangle.T
         products = _products(self.v)
         for rows, z, seen in self._blocks():
-            weights = self._weights(z - self.u[rows] @ self.v.T, seen, wide)
-            self.u[rows] = self._solve(self._gram(weights, products), (weights * z) @ self.v)
+            residual = z - self.u[rows] @ self.v.T
+            weights = self._weights(residual, seen, wide)
+            self.u[rows] += self._solve(self._gram(weights, products), (weights * residual) @ self.v)
         self.u, triangle = torch.linalg.qr(self.u)
         self.v = self.v @ triangle.T
         rank = self.rank
         gram = torch.zeros((len(self.v), rank * rank), dtype=torch.float64, device=self.v.device)
         right = torch.zeros_like(self.v)
         for rows, z, seen in self._blocks():
-            weights = self._weights(z - self.u[rows] @ self.v.T, seen, wide)
+            residual = z - self.u[rows] @ self.v.T
+            weights = self._weights(residual, seen, wide)
             gram += weights.T @ _products(self.u[rows])
-            right += (weights * z).T @ self.u[rows]
+            right += (weights * residual).T @ self.u[rows]
         gram = gram.reshape(-1, rank, rank)
         gram.diagonal(dim1=1, dim2=2).add_(_ridge(self.u))
-        self.v = self._solve(gram, right)
+        self.v = self.v + self._solve(gram, right)
         if wide or self.sweep % 4 == 3:
             self.level = self._levels(first=wide)
 
     def _search_rows(self) -> None:
         """Solve the rows of a narrow table once more, for the fewest outliers."""
         z, seen = (torch.cat(parts) for parts in list(zip(*self._blocks(), strict=True))[1:])
-        near = (z - self.u @ self.v.T).abs() <= math.sqrt(PRICE) * self.level
+        residual = z - self.u @ self.v.T
+        near = residual.abs() <= math.sqrt(PRICE) * self.level
         self.good = narrow.fewest_outliers(z, seen, near & seen, self.v, self.level, PRICE)
         weights = self.good / self.level.square()
-        self.u = self._solve(self._gram(weights, _products(self.v)), (weights * z) @ self.v)
+        self.u = self.u + self._solve(self._gram(weights, _products(self.v)), (weights * residual) @ self.v)
 
     def _blocks(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """Row blocks: where, the data in units (float64), and which entries count."""
@@ -188,6 +191,9 @@ class WeightedFit:
 
     @staticmethod
     def _solve(gram: Tensor, right: Tensor) -> Tensor:
+        """The change of the lines that least squares asks for, from their Gram matrices and what is left of the data. Solved for
+        the lines themselves, the ridge would pull them to zero by 1e-9 of their size, which a large mean makes more than noise.
+        """
         factor = torch.linalg.cholesky_ex(gram)[0]
         found = torch.cholesky_solve(right[:, :, None], factor)[:, :, 0]
         return torch.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
