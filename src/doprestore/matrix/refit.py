@@ -146,8 +146,8 @@ class Refit:
             gram = torch.stack([weights @ (other * column[:, None]) for column in other.T], dim=2)
             ridge = gram.diagonal(dim1=1, dim2=2)
             ridge += 1e-12 * ridge.mean(1, keepdim=True) + torch.finfo(y.dtype).tiny
-            # What is left is solved for, not the line itself: the ridge, which weighs as much as a weak direction where another is
-            # a million times as strong (a large mean), then costs steps and no precision.
+            # What is left is solved for, not the line itself: the ridge, which weighs as much as a weak direction where
+            # another is a million times as strong (a large mean), then costs steps and no precision.
             change, failed = torch.linalg.solve_ex(gram, (weights * residual[worst]) @ other)
             # A line with fewer trusted entries than unknowns may have no solution: it gets none, and says so later.
             solved = mine[worst] + change

@@ -191,8 +191,10 @@ class WeightedFit:
 
     @staticmethod
     def _solve(gram: Tensor, right: Tensor) -> Tensor:
-        """The change of the lines that least squares asks for, from their Gram matrices and what is left of the data. Solved for
-        the lines themselves, the ridge would pull them to zero by 1e-9 of their size, which a large mean makes more than noise.
+        """The change of the lines that least squares asks for, from their Gram matrices and what is left of the data.
+
+        Solved for the lines themselves, the ridge would pull them to zero by 1e-9 of their size: of a large mean, that is
+        more than the noise.
         """
         factor = torch.linalg.cholesky_ex(gram)[0]
         found = torch.cholesky_solve(right[:, :, None], factor)[:, :, 0]
