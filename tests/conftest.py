@@ -49,6 +49,15 @@ def no_lines_on_a_slow_machine(request, monkeypatch) -> None:
 
 
 @pytest.fixture
+def one_thread():
+    """The last bits depend on the number of threads; workers share out what this process has."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
 def scans(tmp_path, monkeypatch) -> Path:
     """The working folder, with three small pictures in scans/: 0.png, 1.png, 2.png."""
     monkeypatch.chdir(tmp_path)

@@ -176,22 +176,24 @@ def test_ctrl_c_ends_the_list_and_leaves_nothing_half_done(scans):
     assert _names(scans.parent / "restored") == []  # --skip-existing would take it for finished
 
 
-def test_several_processes_and_job_arrays_share_a_folder(scans, monkeypatch):
-    """The commands of the README, with this Python's doprestore; sums depend on the number of threads, so one for all."""
+def test_tasks_of_a_job_array_share_a_folder(run_cli, scans, one_thread, monkeypatch):
+    """The script of the README, both tasks at once."""
+    assert run_cli("image", "scans", "here", "-r", *QUICK).code == 0
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    here = f"{sys.executable} -m doprestore image scans {{}} -r {' '.join(map(str, QUICK))}"
-    subprocess.run(["sh", "-c", here.format("here")], capture_output=True, check=True)
-    commands = {
-        "xargs": f"seq 2 | OMP_NUM_THREADS=1 xargs -P 2 -I K {here.format('xargs')} --shard K/2",
-        "array": "for SLURM_ARRAY_TASK_ID in 1 2; do SLURM_ARRAY_TASK_COUNT=2; "
-        f"{here.format('array')} --shard $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT || exit; done",
-    }
-    for folder, command in commands.items():
-        outcome = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
-        totals = sorted(line.split(" in ")[0] for line in outcome.stdout.splitlines() if " restored in " in line)
-        assert totals == ["1 restored", "2 restored"]
-        for name in ("a.png", "b.jpg", "sub/a.png"):
-            assert (scans.parent / folder / name).read_bytes() == (scans.parent / "here" / name).read_bytes()
+    shard = "--shard $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT"
+    task = f"{sys.executable} -m doprestore image scans array -r {' '.join(map(str, QUICK))} {shard}"
+    tasks = [
+        subprocess.Popen(
+            ["sh", "-c", task], env=os.environ | {"SLURM_ARRAY_TASK_ID": str(number), "SLURM_ARRAY_TASK_COUNT": "2"},
+            stdout=subprocess.PIPE, text=True,
+        )
+        for number in (1, 2)
+    ]  # fmt: skip
+    told = [process.communicate(timeout=120)[0] for process in tasks]
+    assert [process.returncode for process in tasks] == [0, 0]
+    assert [text.splitlines()[-1].split(" in ")[0] for text in told] == ["2 restored", "1 restored"]
+    for name in ("a.png", "b.jpg", "sub/a.png"):
+        assert (scans.parent / "array" / name).read_bytes() == (scans.parent / "here" / name).read_bytes()
 
 
 def test_strange_names(scans):

@@ -9,20 +9,10 @@ import sys
 import time
 
 import pytest
-import torch
 
 import doprestore.cli.pictures.processes as pool
 
 QUICK = ("--preset", "paper", "--steps", 2, "--width", 4, "--device", "cpu")
-
-
-@pytest.fixture
-def one_thread():
-    """The last bits depend on the number of threads; the workers share out what this process has."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_the_same_as_one_after_the_other(run_cli, scans, one_thread):
