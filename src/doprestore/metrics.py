@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 # Side and standard deviation, in pixels, of the window of SSIM: those of its authors.
-_SSIM_SIDE = 11
+SSIM_SIDE = 11
 _SSIM_SIGMA = 1.5
 
 
@@ -36,9 +36,9 @@ def ssim(x: Tensor | ArrayLike, reference: Tensor | ArrayLike, data_range: float
     Raises ValueError on unequal shapes, and for a picture with a side under 11.
     """
     x, reference = _pair(x, reference)
-    if x.ndim != 3 or min(x.shape[-2:]) < _SSIM_SIDE:
-        raise ValueError(f"ssim needs (C, H, W) with sides of at least {_SSIM_SIDE}, not {tuple(x.shape)}")
-    offsets = torch.arange(_SSIM_SIDE, dtype=x.dtype, device=x.device) - _SSIM_SIDE // 2
+    if x.ndim != 3 or min(x.shape[-2:]) < SSIM_SIDE:
+        raise ValueError(f"ssim needs (C, H, W) with sides of at least {SSIM_SIDE}, not {tuple(x.shape)}")
+    offsets = torch.arange(SSIM_SIDE, dtype=x.dtype, device=x.device) - SSIM_SIDE // 2
     window = torch.exp(-offsets.square() / (2 * _SSIM_SIGMA**2))
     window /= window.sum()
 

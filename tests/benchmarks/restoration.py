@@ -29,8 +29,8 @@ import torch
 from results import read_results
 
 from doprestore._version import __version__
-from doprestore.baselines import METHODS
-from doprestore.baselines.score import OURS, score, settings_of
+from doprestore.baselines import METHODS, OURS
+from doprestore.baselines.score import score, settings_of
 from doprestore.damage.make import corrupt
 from doprestore.image.settings import PRESETS
 from doprestore.io.images import read_picture

@@ -27,6 +27,9 @@ class Method(NamedTuple):
         return getattr(import_module(f"doprestore.baselines.{self.module}"), self.function)
 
 
+# What this package does itself, beside METHODS.
+OURS = "ours"
+
 METHODS = {
     "median": Method("filters", "median", "median of 5x5 windows"),
     "best-median": Method("filters", "best_median", "median of the window that is best here (oracle)", oracle=True),

@@ -9,17 +9,15 @@ from typing import Any
 
 from torch import Tensor
 
-from doprestore.baselines import METHODS
+from doprestore.baselines import METHODS, OURS
 from doprestore.baselines.deep_prior import prior_settings
 from doprestore.drive import Progress
 from doprestore.image.portions import recover
 from doprestore.image.settings import ImageSettings, image_settings
-from doprestore.metrics import precision_recall, psnr, ssim
+from doprestore.metrics import SSIM_SIDE, precision_recall, psnr, ssim
 
-OURS = "ours"
 # What has settings of its own beside the fast preset.
 PRIORS = ("dip", "dip-l1")
-_SSIM_SIDE = 11  # pixels; SSIM is not defined for a picture with a smaller side
 
 
 @dataclass(frozen=True)
@@ -86,5 +84,5 @@ def score(
         else:
             restored = method.load()(damaged, *truth)
     seconds = time.perf_counter() - start
-    similarity = ssim(restored, clean) if min(clean.shape[1:]) >= _SSIM_SIDE else None
+    similarity = ssim(restored, clean) if min(clean.shape[1:]) >= SSIM_SIDE else None
     return Score(name, restored, psnr(restored, clean), similarity, steps, seconds, precision, recall, curve)

@@ -9,8 +9,8 @@ import click
 import torch
 from torch import Tensor
 
-from doprestore.baselines import METHODS
-from doprestore.baselines.score import OURS, Score, score, settings_of
+from doprestore.baselines import METHODS, OURS
+from doprestore.baselines.score import Score, score, settings_of
 from doprestore.cli.screen import Meter
 from doprestore.damage.make import corrupt
 from doprestore.drive import Progress

@@ -20,9 +20,9 @@ from doprestore.image.crossfit import CrossFit
 from doprestore.image.fill import CERTAIN, choose_whitening
 from doprestore.image.frame import detached_edges
 from doprestore.image.settings import LEAST_SIDE, ImageSettings
-from doprestore.image.tones import FAR, shared_tones
+from doprestore.image.tones import shared_tones
 from doprestore.image.unseen import first_guesses, pixel_folds, predict, value_folds
-from doprestore.image.verdict import judge
+from doprestore.image.verdict import FAR, judge
 
 # Rounds of predictions by fills and verdicts on them, at most; where nothing is damaged two are enough.
 FILL_ROUNDS = 4

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-# Tones that are told apart between black and white.
-TONES = 256
-# So far off its prediction, of 1, what was found is an outlier without doubt.
-FAR = 0.25
+from doprestore.image.verdict import FAR, TONES
+
 # A tone stands out that holds at least LEAST of the outliers and CONCENTRATED times its even share of them.
 CONCENTRATED = 10.0
 LEAST = 8

@@ -12,8 +12,8 @@ from typing import NamedTuple, TypeVar
 
 from torch import Tensor
 
-from doprestore.baselines import METHODS
-from doprestore.baselines.score import OURS, settings_of
+from doprestore.baselines import METHODS, OURS
+from doprestore.baselines.score import settings_of
 from doprestore.damage.make import corrupt
 from doprestore.drive import Progress
 from doprestore.image.recovery import recover_image
