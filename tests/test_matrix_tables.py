@@ -170,6 +170,17 @@ def test_a_block_that_is_large_enough_has_earned_its_direction():
     assert unearned(y, None, u, v, 1e-9) is None
 
 
+def test_directions_that_explain_no_more_than_they_have_unknowns_are_not_earned_by_sharing_rows():
+    """20 directions of 25 rows: each alone seems to be needed there, for without it 32 of 40 entries a row agree no more."""
+    u, v = _factors(300, 40, 21)
+    u[25:, 1:] = 0
+    y = u @ v.T
+    agrees = torch.rand((25, 40), generator=torch.Generator().manual_seed(1)).argsort(0).argsort(0) < 20
+    y[:25] = torch.where(agrees, y[:25], 9.0)
+    left, _ = unearned(y, None, u, v, 1e-9)
+    assert left.shape[1] == 20
+
+
 def test_a_fit_that_spoils_what_is_known_has_not_earned_it():
     u, v = _factors(60, 50, 3)
     u[25:, 2], v[20:, 2] = 0, 0

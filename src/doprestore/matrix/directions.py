@@ -5,6 +5,8 @@ unnoticed where it is 0 on nearly all good entries: on a rectangle R x C of rows
 size are such a case: some block of a table holds mostly outliers, and a direction that lifts just that block explains
 more entries than it spoils. To say that a direction is more than that, it must explain more entries than it has unknowns,
 |R| + |C|, and than there are choices of R and C (in nats; without that price the best of all blocks would always pay).
+Entries that the other directions could explain in its stead do not count: where many directions share a few rows, each
+seems to be needed, and together they explain little more than they have unknowns.
 
 Such a direction shows itself by sparse vectors in the row space and in the column space of the fit. They are found as
 minimisers of ‖x‖_1 in that space with one entry held at 1 (Qu, Sun, Wright, "Finding a sparse vector in a subspace",
@@ -113,13 +115,25 @@ def _least_absolute(basis: Tensor, held: Tensor) -> Tensor:
 def _shortfall(y: Tensor, known: Tensor | None, u: Tensor, v: Tensor, x: Tensor, z: Tensor, level: float) -> float:
     """How many entries x zᵀ explains too few: its price minus those that agree with the fit thanks to it."""
     rows, columns = (vector.abs() > ZERO[y.dtype] * vector.abs().max() for vector in (x, z))
-    block = y[rows][:, columns].double()
-    fit = u[rows].double() @ v[columns].double().T
-    without = fit - torch.outer(x[rows], z[columns])
-    seen = torch.ones_like(block, dtype=torch.bool) if known is None else known[rows][:, columns]
-    explained = int(((block - fit).abs() <= level)[seen].sum()) - int(((block - without).abs() <= level)[seen].sum())
     price = sum(FOR_EACH * int(lines.sum()) + _choices(len(lines), int(lines.sum())) for lines in (rows, columns))
-    return price - explained
+    across = _explained(y, known, u, v, x, z, rows, level)
+    down = _explained(y.T, None if known is None else known.T, v, u, z, x, columns, level)
+    return price - min(across, down)
+
+
+def _explained(
+    y: Tensor, known: Tensor | None, u: Tensor, v: Tensor, x: Tensor, z: Tensor, rows: Tensor, level: float
+) -> int:
+    """How many more entries of ``rows`` agree with the fit than without x zᵀ.
+
+    A row can be made to agree in as many entries as there are directions, whatever they are: those that the other directions
+    give it for nothing are not thanks to this one.
+    """
+    data, fit = y[rows].double(), u[rows].double() @ v.double().T
+    seen = torch.ones_like(data, dtype=torch.bool) if known is None else known[rows]
+    agree = (((data - fit).abs() <= level) & seen).sum(1)
+    others = (((data - fit + torch.outer(x[rows], z)).abs() <= level) & seen).sum(1)
+    return int((agree - torch.maximum(others, agree.clamp_max(u.shape[1] - 1))).sum())
 
 
 def _choices(total: int, chosen: int) -> float:
