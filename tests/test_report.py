@@ -16,7 +16,8 @@ from PIL import Image
 
 import doprestore
 from doprestore.report import html
-from doprestore.report.content import Curve, curves, histogram, thumbnail
+from doprestore.report.content import Curve, RunReport, curves, histogram, thumbnail
+from doprestore.report.html import report_html
 
 QUICK = ("--preset", "paper", "--steps", 3, "--width", 4, "--device", "cpu", "--precision", "float32")
 
@@ -119,6 +120,29 @@ def test_curves_leave_out_what_is_unknown():
         ("share of outliers", [0.0, 0.5]),
     ]
     assert curves([]) == []
+
+
+def test_a_quality_that_comes_only_with_the_answer_is_no_curve():
+    rows = [{"step": step, "loss": 0.1, "outlier_share": 0.5, "psnr": psnr} for step, psnr in enumerate((8, 8, 8, 40))]
+    assert [curve.name for curve in curves(rows, "loss of the fit")] == ["loss of the fit", "share of outliers"]
+    rows[1]["psnr"] = 9
+    assert curves(rows)[-1].values == [8, 9, 8, 40]
+
+
+def test_a_plot_fills_its_frame_and_nothing_sticks_out():
+    curve = Curve("loss", [1, 50, 124], [1.23e-05, 9.87e-05, 4.5e-05], log=True)
+    page = report_html(RunReport("a", {}, {}, [curve], histogram=[3, 0, 12345678]))
+    plots = re.findall(r"<svg.*?</svg>", page)
+    assert len(plots) == 2
+    line = [tuple(map(float, point.split(","))) for point in re.search(r'points="([^"]+)"', plots[0])[1].split()]
+    bars = re.findall(r'<rect x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"', plots[1])
+    down = [y for _, y in line] + [float(y) for _, y, *_ in bars]
+    assert min(x for x, _ in line) > 0 and max(x for x, _ in line) < html.WIDTH
+    assert 0 < min(down) < 0.1 * html.HEIGHT and 0.8 * html.HEIGHT < max(down) < html.HEIGHT
+    # 11 pixels high, and at most 7 wide a character
+    for x, y, anchor, text in re.findall(r'<text x="([\d.]+)" y="([\d.]+)"( text-anchor="end")?>([^<]*)<', page):
+        left = float(x) - (7 * len(text) if anchor else 0)
+        assert left >= 0 and left + 7 * len(text) <= html.WIDTH + 7 and 11 <= float(y) <= html.HEIGHT - 3
 
 
 def test_thumbnails_keep_the_shape_and_the_mean():

@@ -39,9 +39,7 @@ def _shown(value: object) -> str:
     help=f"Of the fit; with --preset paper of all there is. Fewer are faster, and a little worse. {_default('steps')}",
 )
 @click.option("--width", type=int, help=f"Channels of every layer of the network. {_default('width')}")
-@click.option(
-    "--alpha", type=float, help=f"Ratio of the learning rates at 512x512; larger finds more outliers. {_default('alpha')}"
-)
+@click.option("--alpha", type=float, help=f"Ratio of the learning rates; of --preset paper at 512x512. {_default('alpha')}")
 @click.option("--tau", type=float, help=f"Learning rate of the network. {_default('tau')}")
 @click.option(
     "--output",

@@ -78,13 +78,15 @@ class RunReport:
     plots: str = "Learning curves"
 
 
-def curves(rows: Sequence[Mapping[str, Any]]) -> list[Curve]:
-    """The learning curves in the rows of a log: loss, share of outliers, PSNR where it is known."""
-    named = {"loss": "mean squared residual", "outlier_share": "share of outliers", "psnr": "PSNR, dB"}
+def curves(rows: Sequence[Mapping[str, Any]], loss: str = "mean squared residual") -> list[Curve]:
+    """The learning curves in the rows of a log: loss, under this name; share of outliers; PSNR where it is known and is not
+    that of the damaged picture until the last step, as where the answer is composed at the end."""
+    named = {"loss": loss, "outlier_share": "share of outliers", "psnr": "PSNR, dB"}
     result = []
     for column, name in named.items():
         points = [(row["step"], value) for row in rows if (value := row[column]) is not None and math.isfinite(value)]
-        if points:
+        stood_still = column == "psnr" and len(points) > 2 and len({value for _, value in points[:-1]}) == 1
+        if points and not stood_still:
             steps, values = (list(axis) for axis in zip(*points, strict=True))
             result.append(Curve(name, steps, values, log=column == "loss" and min(values) > 0))
     return result

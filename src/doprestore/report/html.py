@@ -13,8 +13,9 @@ from doprestore.io.encode import encode
 from doprestore.io.metadata import Metadata
 from doprestore.report.content import Curve, RunReport, thumbnail
 
-# Pixels of a plot: its width, its height, and its margins, which hold a number like "-1.23e-05".
-WIDTH, HEIGHT, MARGIN = 400, 200, 68
+# Pixels of a plot: its width and height, and its margins: at the left a number like "-1.23e-05" has room, below a line of
+# text, above half a line.
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BASE = 400, 200, 68, 14, 14, 26
 
 _STYLE = """
 body { font: 15px/1.4 system-ui, sans-serif; margin: 2em auto; max-width: 1200px; padding: 0 1em; color: #222; }
@@ -89,9 +90,9 @@ def _curve(curve: Curve) -> str:
 
 def _bars(counts: list[int]) -> str:
     top = max(counts) or 1
-    wide = (WIDTH - 2 * MARGIN) / len(counts)
+    wide = (WIDTH - LEFT - RIGHT) / len(counts)
     bars = "".join(
-        f'<rect x="{MARGIN + index * wide:.1f}" y="{_down(count / top):.1f}" width="{wide - 1:.1f}" '
+        f'<rect x="{LEFT + index * wide:.1f}" y="{_down(count / top):.1f}" width="{wide - 1:.1f}" '
         f'height="{_down(0) - _down(count / top):.1f}" fill="#06c"/>'
         for index, count in enumerate(counts)
     )
@@ -99,20 +100,20 @@ def _bars(counts: list[int]) -> str:
 
 
 def _svg(drawing: str, left: str, right: str, bottom: str, top: str) -> str:
-    base, end = HEIGHT - MARGIN, WIDTH - MARGIN
+    base, end = HEIGHT - BASE, WIDTH - RIGHT
     return (
         f'<svg width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}">{drawing}'
-        f'<path d="M{MARGIN} {MARGIN}V{base}H{end}" fill="none" stroke="#999"/>'
-        f'<text x="{MARGIN}" y="{base + 16}">{left}</text>'
+        f'<path d="M{LEFT} {TOP}V{base}H{end}" fill="none" stroke="#999"/>'
+        f'<text x="{LEFT}" y="{base + 16}">{left}</text>'
         f'<text x="{end}" y="{base + 16}" text-anchor="end">{right}</text>'
-        f'<text x="{MARGIN - 4}" y="{base}" text-anchor="end">{bottom}</text>'
-        f'<text x="{MARGIN - 4}" y="{MARGIN}" text-anchor="end">{top}</text></svg>'
+        f'<text x="{LEFT - 4}" y="{base}" text-anchor="end">{bottom}</text>'
+        f'<text x="{LEFT - 4}" y="{TOP + 4}" text-anchor="end">{top}</text></svg>'
     )
 
 
 def _across(share: float) -> float:
-    return MARGIN + share * (WIDTH - 2 * MARGIN)
+    return LEFT + share * (WIDTH - LEFT - RIGHT)
 
 
 def _down(share: float) -> float:
-    return HEIGHT - MARGIN - share * (HEIGHT - 2 * MARGIN)
+    return HEIGHT - BASE - share * (HEIGHT - TOP - BASE)

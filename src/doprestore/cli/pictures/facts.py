@@ -16,7 +16,7 @@ from torch import Tensor
 from doprestore._version import __version__
 from doprestore.cli.pictures.jobs import Job
 from doprestore.image.recovery import ImageResult
-from doprestore.image.settings import REFERENCE_SIDE
+from doprestore.image.settings import REFERENCE_SIDE, ImageSettings
 from doprestore.io.files import write_text
 from doprestore.io.images import Picture
 from doprestore.machine import device_name, threads, uses_bfloat16
@@ -47,7 +47,7 @@ def describe(
         "white": picture.value_range[1],
         "transparency": picture.alpha is not None,
         "settings": asdict(result.settings),
-        "alpha_at_this_size": result.settings.alpha * math.sqrt(height * width) / REFERENCE_SIDE,
+        "alpha_at_this_size": alpha_at_this_size(result.settings, height, width),
         "other_files": {flag: str(path) for flag, path in job.files.given().items()},
         "steps": result.steps,
         "pieces": pieces,
@@ -70,6 +70,11 @@ def describe(
             "system": platform.platform(),
         },
     }
+
+
+def alpha_at_this_size(settings: ImageSettings, height: int, width: int) -> float | None:
+    """α of the paper's preset, which is given for 512x512; that of the fast preset holds for any size."""
+    return settings.alpha * math.sqrt(height * width) / REFERENCE_SIDE if settings.is_paper else None
 
 
 def as_json(facts: dict) -> str:
@@ -98,7 +103,7 @@ def write_report(
         title=f"doprestore: {facts['input']}",
         pictures=pictures,
         facts={_TOLD.get(name, name): fact for name, fact in _flat(facts).items()},
-        curves=curves(rows),
+        curves=curves(rows) if result.settings.is_paper else curves(rows, "errors of the search, then the loss of the fit"),
         histogram=histogram(result.outliers, result.found),
     )
     write_text(path, report_html(report))
@@ -109,7 +114,6 @@ _TOLD = {
     "width": "width of the picture, pixels",
     "height": "height of the picture, pixels",
     "settings.width": "settings.width, channels of the network",
-    "settings.alpha": "settings.alpha, at 512x512",
     "alpha_at_this_size": "alpha at this size",
 }
 
@@ -120,6 +124,9 @@ def _flat(facts: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     for name, value in facts.items():
         if isinstance(value, Mapping):
             flat |= _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list):
+            for number, one in enumerate(value, 1):
+                flat |= _flat({f"{prefix}{name}, {number}": one})
         elif value is not None:
             flat[prefix + name] = f"{value:.6g}" if isinstance(value, float) else value
     return flat
