@@ -15,42 +15,49 @@ from torch import Tensor, nn
 
 # α, the weight of the gradient beside the Laplacian: it keeps gaps from overshooting.
 GRADIENT = 0.1
+# What Δ² − αΔ makes of a pixel by itself.
+SELF = 20 + 4 * GRADIENT
 # The odds from which on a value is taken as it is.
 CERTAIN = 1e4
 # Conjugate gradients stop at this share of the squared residual of the start.
 SETTLED = 1e-5
+# Steps of conjugate gradients, at most, of the fills that whitenings are chosen by.
+CHOICE_STEPS = 12
 # Differences between neighbours, of 1, count no further than this when the whitening is measured.
 STEEP = 0.3
 # The whitening of the start counts as so many pairs of neighbours, for where few pairs are known.
 PRIOR = 30.0
-# Standard deviations, in pixels, of the blurs that make a first guess at gaps of any size.
-COARSE_TO_FINE = (16.0, 8.0, 4.0, 2.0, 1.0, 0.6)
-# The same where the gaps are of single values.
-FINE = (2.0, 1.0)
+# What the next coarser scale says counts as much as so large a share of trusted values.
+COARSER = 0.1
 
 
-def smoothed(y: Tensor, trusted: Tensor, deviations: tuple[float, ...] = COARSE_TO_FINE) -> Tensor:
-    """Normalised convolution of the trusted values, coarse to fine: a first guess at all of them."""
+def smoothed(y: Tensor, trust: Tensor) -> Tensor:
+    """(C, H, W): a first guess at all values, gaps of any size among them. trust: the weights of the values, in [0, 1].
+
+    A pyramid of means of halves: where little is trusted at one scale, the next coarser one tells.
+    """
     channels = len(y)
-    out = ((y * trusted).sum((1, 2)) / trusted.sum((1, 2)).clamp(min=1))[:, None, None].expand_as(y)
-    both = torch.cat([y * trusted, trusted])[:, None]  # (2C, 1, H, W)
-    for deviation in deviations:
-        reach = max(1, int(3 * deviation + 0.5))
-        taps = torch.arange(-reach, reach + 1, device=y.device, dtype=y.dtype)
-        kernel = torch.exp(-(taps**2) / (2 * deviation**2))
-        blurred = nn.functional.conv2d(both, kernel.view(1, 1, -1, 1), padding=(reach, 0))
-        blurred = nn.functional.conv2d(blurred, kernel.view(1, 1, 1, -1), padding=(0, reach))[:, 0]
-        out = (blurred[:channels] + 0.1 * out) / (blurred[channels:] + 0.1)
-    return out
+    scales = [torch.cat([y * trust, trust])[None]]  # (1, 2C, H, W)
+    while min(scales[-1].shape[2:]) > 2:
+        scales.append(nn.functional.avg_pool2d(scales[-1], 2, ceil_mode=True, count_include_pad=False))
+    total = scales[0].sum((2, 3), keepdim=True)
+    guess = total[:, :channels] / total[:, channels:].clamp(min=1)
+    for scale in reversed(scales):
+        coarse = nn.functional.interpolate(guess, scale.shape[2:], mode="bilinear")
+        guess = (scale[:, :channels] + COARSER * coarse) / (scale[:, channels:] + COARSER)
+    return guess[0]
 
 
 def laplacian(v: Tensor) -> Tensor:
     """Δv of (C, H, W), the border repeated; symmetric as a matrix."""
     p = nn.functional.pad(v[None], (1, 1, 1, 1), mode="replicate")[0]
-    return p[:, :-2, 1:-1] + p[:, 2:, 1:-1] + p[:, 1:-1, :-2] + p[:, 1:-1, 2:] - 4 * v
+    around = p[:, :-2, 1:-1] + p[:, 2:, 1:-1]
+    around += p[:, 1:-1, :-2]
+    around += p[:, 1:-1, 2:]
+    return around.sub_(v, alpha=4)
 
 
-def fill(y: Tensor, trust: Tensor, whitening: Tensor, *, start: Tensor, steps: int = 30, rounds: int = 1) -> Tensor:
+def fill(y: Tensor, trust: Tensor, whitening: Tensor, *, start: Tensor, steps: int, rounds: int = 1) -> Tensor:
     """(C, H, W): ``y`` where trust is :data:`CERTAIN`, the smoothest completion where it is 0, and between a compromise.
 
     trust: the odds that a value is whole, up to CERTAIN. whitening: T, (C, C). start: the first guess at what is missing.
@@ -58,62 +65,96 @@ def fill(y: Tensor, trust: Tensor, whitening: Tensor, *, start: Tensor, steps: i
     edges stay sharp.
     """
     x, weight = torch.where(trust > 0, y, start), None
-    diagonal = (whitening * whitening).sum(0).view(-1, 1, 1) * (20 + 4 * GRADIENT)
-    data = trust * diagonal.mean()  # a value of even odds counts as much as what is around it
+    product = whitening.T @ whitening
+    data = trust * (SELF * product.diagonal().mean())  # a value of even odds counts as much as what is around it
     for round_ in range(rounds):
         if round_:
             energy = laplacian(_colours(whitening, x)).square().sum(0, keepdim=True)
             energy = nn.functional.avg_pool2d(energy, 3, 1, 1, count_include_pad=False)
             weight = (0.05 * energy.mean() + energy).clamp(min=1e-12).rsqrt()
             weight = weight / weight.mean()
-        operator = _Smoothness(whitening, weight)
-        usual = diagonal if weight is None else diagonal * nn.functional.avg_pool2d(weight, 3, 1, 1)
-        x = _conjugate_gradients(operator, x, y, data, 1 / (data + usual).clamp(min=1e-6), steps)
+        x = _conjugate_gradients(_Smoothness(product, weight), x, y, data, steps)
     return torch.where(trust >= CERTAIN, y, x)
 
 
-def _conjugate_gradients(operator: _Smoothness, x: Tensor, y: Tensor, data: Tensor, inverse: Tensor, steps: int) -> Tensor:
-    """Of (data + operator) x = data y, preconditioned by the diagonal matrix ``inverse``."""
-    residual = data * (y - x) - operator(x)
-    z = residual * inverse
+def _conjugate_gradients(smoothness: _Smoothness, x: Tensor, y: Tensor, data: Tensor, steps: int) -> Tensor:
+    """Of (data + smoothness) x = data y, preconditioned pixel by pixel: there the channels are coupled the most."""
+    inverse = smoothness.inverse_by_pixel(data)
+    residual = data * (y - x) - smoothness(x)
+    z = _by_pixel(inverse, residual)
     direction, product = z, (residual * z).sum()
     enough = SETTLED * product
     for _ in range(steps):
-        image = data * direction + operator(direction)
+        image = smoothness(direction).addcmul_(data, direction)
         step = product / (direction * image).sum().clamp(min=1e-30)
-        x = x + step * direction
-        residual = residual - step * image
-        z = residual * inverse
+        x = x.addcmul(step, direction)
+        residual.addcmul_(step, image, value=-1)
+        z = _by_pixel(inverse, residual)
         new = (residual * z).sum()
         if new <= enough:
             break
-        direction = z + (new / product.clamp(min=1e-30)) * direction
+        direction = z.addcmul_(new / product.clamp(min=1e-30), direction)
         product = new
     return x
 
 
 class _Smoothness:
-    """The gradient of half of Σ w |Δ(Tx)|² + α w |∇(Tx)|² as a linear map of x."""
+    """The gradient of half of Σ w |Δ(Tx)|² + α w |∇(Tx)|² as a linear map of x. product: TᵀT. weight: w, (1, H, W)."""
 
-    def __init__(self, whitening: Tensor, weight: Tensor | None):
-        self.whitening = whitening
+    def __init__(self, product: Tensor, weight: Tensor | None):
+        self.product = product
         self.weight = weight
         if weight is not None:
             self.across = (weight[:, :, 1:] + weight[:, :, :-1]) * (GRADIENT / 2)
             self.down = (weight[:, 1:] + weight[:, :-1]) * (GRADIENT / 2)
 
     def __call__(self, x: Tensor) -> Tensor:
-        v = _colours(self.whitening, x)
-        curvature = laplacian(v)
+        curvature = laplacian(x)
         if self.weight is None:
-            return _colours(self.whitening.T, laplacian(curvature) - GRADIENT * curvature)
+            return _colours(self.product, laplacian(curvature).sub_(curvature, alpha=GRADIENT))
         out = laplacian(self.weight * curvature)
-        dx, dy = (v[:, :, 1:] - v[:, :, :-1]) * self.across, (v[:, 1:] - v[:, :-1]) * self.down
+        dx, dy = (x[:, :, 1:] - x[:, :, :-1]) * self.across, (x[:, 1:] - x[:, :-1]) * self.down
         out[:, :, 1:] += dx
         out[:, :, :-1] -= dx
         out[:, 1:] += dy
         out[:, :-1] -= dy
-        return _colours(self.whitening.T, out)
+        return _colours(self.product, out)
+
+    def inverse_by_pixel(self, data: Tensor) -> Tensor:
+        """(C, C, H, W): the inverse at each pixel of data, (C, H, W), and of what the map makes of a pixel by itself."""
+        usual = data.new_full((1, 1, 1, 1), SELF) if self.weight is None else SELF * _mean_around(self.weight)
+        blocks = self.product[:, :, None, None] * usual + torch.diag_embed(data.movedim(0, -1)).movedim((-2, -1), (0, 1))
+        return _inverse(blocks)
+
+
+def _mean_around(weight: Tensor) -> Tensor:
+    return nn.functional.avg_pool2d(weight, 3, 1, 1)
+
+
+def _inverse(blocks: Tensor) -> Tensor:
+    """Of symmetric positive definite matrices (C, C, H, W), by Gauss and Jordan: C is a few, H·W are many."""
+    blocks = blocks.clone()
+    inverse = torch.zeros_like(blocks)
+    for row in range(len(blocks)):
+        inverse[row, row] = 1
+    for row in range(len(blocks)):
+        pivot = 1 / blocks[row, row].clamp(min=1e-6)
+        blocks[row] *= pivot
+        inverse[row] *= pivot
+        for other in range(len(blocks)):
+            if other != row:
+                factor = blocks[other, row].clone()
+                blocks[other] -= factor * blocks[row]
+                inverse[other] -= factor * inverse[row]
+    return inverse
+
+
+def _by_pixel(matrices: Tensor, v: Tensor) -> Tensor:
+    """(C, H, W): matrices (C, C, H, W) times v (C, H, W)."""
+    out = matrices[:, 0] * v[0]
+    for channel in range(1, len(v)):
+        out.addcmul_(matrices[:, channel], v[channel])
+    return out
 
 
 def _colours(matrix: Tensor, v: Tensor) -> Tensor:
@@ -127,15 +168,15 @@ def choose_whitening(y: Tensor, trusted: Tensor, generator: torch.Generator) -> 
     """
     if len(y) == 1 or min(y.shape[1:]) < 4:
         return torch.eye(len(y), device=y.device)
-    guess = smoothed(y, trusted, FINE)
+    guess = smoothed(y, trusted)
     hidden = ((torch.rand(y.shape, generator=generator) < 0.1).to(y.device) * trusted).to(y.dtype)
     if not hidden.any():
         return torch.eye(len(y), device=y.device)
     seen = trusted - hidden
-    start = smoothed(y, seen, FINE)
+    start = smoothed(y, seen)
     best, chosen = float("inf"), torch.eye(len(y), device=y.device)
     for whitening in _whitenings(y, trusted, guess):
-        error = (fill(y, CERTAIN * seen, whitening, start=start, steps=30) - y)[hidden > 0].square()
+        error = (fill(y, CERTAIN * seen, whitening, start=start, steps=CHOICE_STEPS) - y)[hidden > 0].square()
         told = float(error.sort().values[: max(1, int(0.98 * len(error)))].mean())
         if told < best:
             best, chosen = told, whitening

@@ -24,7 +24,7 @@ HELD_OUT = 0.3
 # Where more than this share of the values is missing the fit takes twice the steps: there is more to learn.
 MUCH = 1 / 3
 # Steps of conjugate gradients of a fill at most, and rounds of them with new weights.
-FILL_STEPS, FILL_ROUNDS = 30, 3
+FILL_STEPS, FILL_ROUNDS = 12, 3
 # Symmetries of the square that the answer is the mean over, where the picture is one crop; two of a larger one.
 TURNS = 8
 
@@ -33,10 +33,20 @@ class Fit:
     """The fit of one picture: :attr:`learner` takes ``steps`` steps, then :meth:`apply`.
 
     y: (C, H, W). trusted: bool. doubt: the probability that a value is damaged after all. whitening,
-    cuts: of the fills. Pictures of few pixels are filled: there is nothing to learn from.
+    cuts: of the fills. begun: what the search has learnt with, where it did: θ goes on from there, with half of the steps.
+    Pictures of few pixels are filled: there is nothing to learn from.
     """
 
-    def __init__(self, y: Tensor, trusted: Tensor, doubt: Tensor, whitening: Tensor, cuts: Cuts, settings: ImageSettings):
+    def __init__(
+        self,
+        y: Tensor,
+        trusted: Tensor,
+        doubt: Tensor,
+        whitening: Tensor,
+        cuts: Cuts,
+        settings: ImageSettings,
+        begun: Learner | None = None,
+    ):
         self.cuts = cuts
         self.y, self.trusted, self.doubt, self.whitening = y, trusted, doubt, whitening
         known = trusted.to(y.dtype)
@@ -44,8 +54,11 @@ class Fit:
         self._marks = edge_marks(y.shape[1], y.shape[2], y.device)
         self.learner = Learner(len(y), whitening, settings)
         if min(y.shape[1:]) >= LEAST_SIDE:
+            if begun is not None:
+                self.learner.go_on_from(begun)
             much = float((~trusted).float().mean()) > MUCH
-            self.learner.begin(self._lessons(), 2 * settings.steps if much else settings.steps)
+            steps = settings.steps * (1 + much)
+            self.learner.begin(self._lessons(), steps if begun is None else (steps + 1) // 2)
 
     @property
     def step_number(self) -> int:

@@ -66,6 +66,12 @@ class Learner:
         self._lessons: Sequence[Lesson] = ()
         self._order: list[int] = []
 
+    def go_on_from(self, other: Learner) -> None:
+        """Take over θ, and how it was moving; not the colour axes, which are this one's own."""
+        axes = self.network.axes
+        self.network.load_state_dict({**other.network.state_dict(), "axes": axes})
+        self.optimizer.load_state_dict(other.optimizer.state_dict())
+
     def begin(self, lessons: Sequence[Lesson], steps: int) -> None:
         """A course of so many steps, from where θ is."""
         self._lessons, self._order = lessons, []

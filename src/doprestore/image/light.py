@@ -141,8 +141,10 @@ class Light:
         return {"stage": stage, "outlier_share": float(self.found.float().mean()), "psnr": quality}
 
     def _new_fit(self) -> Fit:
-        whitening = self.screening.choose_whitening()
-        return Fit(self.y, ~self.found, self.screening.probability, whitening, self.screening.cuts, self.settings)
+        screening = self.screening
+        begun = screening.network and screening.network.learner
+        whitening = screening.choose_whitening()
+        return Fit(self.y, ~self.found, screening.probability, whitening, screening.cuts, self.settings, begun)
 
     def state_dict(self) -> dict[str, Any]:
         fit = None if self.fit is None else self.fit.state_dict()

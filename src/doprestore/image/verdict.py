@@ -17,6 +17,7 @@ the tones and the errors compete in one formula, and an undamaged picture has π
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -39,6 +40,8 @@ BINS = 160
 LEAST, MOST = 0.01, 300.0
 # π is read off at bounds beyond which such shares of the decoys lie.
 TAIL = (0.1, 0.6)
+# Levels that h is inverted at, for decoys to be drawn.
+DRAWS = 1 << 16
 # Rounds of h, π and f in turn.
 ROUNDS = 4
 # Fewer values than this that are far off are no damage: a picture of any size has some by chance.
@@ -47,9 +50,9 @@ FEW = 3
 STANDS_OUT = 5.0
 # So many times the share of damage may be called damaged, for the share is a lower bound.
 SLACK = 1.25
-# The standard deviation, in tones, of the smooth part of h.
 # Values that the densities are read off; of a larger picture every second pixel counts, every third, and so on.
-MANY = 2_000_000
+MANY = 400_000
+# The standard deviation, in tones, of the smooth part of h.
 SMOOTH = 16.0
 
 
@@ -81,46 +84,43 @@ def judge(
     known: bool, values known to be bad are False and count for nothing; None: all count. generator: of the decoys.
     late: whether predictions are good enough for the nearest errors to tell of σ; coupled: and those of the other channels.
     """
-    weight = torch.ones_like(y) if before is None else 1 - before
-    if known is not None:
-        weight = weight * known
+    counted = torch.ones_like(y, dtype=torch.bool) if known is None else known
+    weight = counted.to(y.dtype) if before is None else (1 - before) * counted
     error = (y - predicted).abs()
     scale = _scale(error, weight, late, coupled)
-    counted = torch.ones_like(y, dtype=torch.bool) if known is None else known
-    tone = (y * (TONES - 1)).round().long()
-    every = max(1, y[0].numel() * len(y) // MANY)
+    tone, ratio = (y * (TONES - 1)).round().long(), _bins(error / scale)
+    every = max(1, y.numel() // MANY)
+    chosen = counted.flatten(1)[:, ::every]
+    sizes = chosen.sum(1).tolist()
 
-    def some(values: Tensor) -> Tensor:
-        return values.flatten(1)[:, ::every]
+    def some(values: Tensor) -> Tensor:  # (N,), one channel after the other
+        return values.flatten(1)[:, ::every][chosen]
 
-    some_error, some_scale, some_tone, some_counted = map(some, (error, scale, tone, counted))
-    some_predicted, probability = some(predicted), None if before is None else some(before)
-    observed = _shares(some_error[some_counted] / some_scale[some_counted])
+    some_error, some_scale, some_tone, some_ratio, some_predicted = map(some, (error, scale, tone, ratio, predicted))
+    probability = None if before is None else some(before)
+    observed = _shares(some_ratio)
     share, tones = 0.0, torch.zeros(len(y), TONES, dtype=torch.bool, device=y.device)
     density = torch.empty(len(y), TONES, dtype=torch.float64, device=y.device)
     clean_density = torch.ones(BINS, device=y.device)
 
-    def damaged(error: Tensor, scale: Tensor, tone: Tensor, counted: Tensor) -> Tensor:
-        clean = (1 - share) * clean_density[_bins(error / scale)] / (2 * scale)
-        damage = share * TONES * density.gather(1, tone.flatten(1)).view_as(tone)
-        judged = _no_more_than(SLACK * share, (damage / (damage + clean)).to(y.dtype), counted)
-        return judged if known is None else torch.where(counted, judged, 1.0)
+    def damaged(ratio: Tensor, scale: Tensor, h: Tensor) -> Tensor:
+        clean = (1 - share) * clean_density[ratio] / (2 * scale)
+        damage = share * TONES * h
+        return (damage / (damage + clean)).to(y.dtype)
 
     for _ in range(ROUNDS):
-        for channel in range(len(y)):
-            here = some_counted[channel]
-            density[channel], tones[channel] = _tone_density(
-                some_tone[channel][here],
-                some_predicted[channel][here],
-                some_error[channel][here],
-                None if probability is None else probability[channel][here],
-            )
-        decoys = _decoys(density, some_tone.shape, generator)
-        expected = _shares((decoys - some_predicted).abs()[some_counted] / some_scale[some_counted])
-        share = _share(observed, expected, int(some_counted.sum()))
+        parts = [values.split(sizes) for values in (some_tone, some_predicted, some_error)]
+        before_parts = [None] * len(y) if probability is None else probability.split(sizes)
+        for channel, part in enumerate(zip(*parts, before_parts, strict=True)):
+            density[channel], tones[channel] = _tone_density(*part)
+        decoys = _decoys(density, sizes, generator)
+        expected = _shares(_bins((decoys - some_predicted).abs() / some_scale))
+        share = _share(observed, expected, len(some_tone))
         clean_density = _clean_density(observed - share * expected)
-        probability = damaged(some_error, some_scale, some_tone, some_counted)
-    return Verdict(damaged(error, scale, tone, counted), share, tones)
+        h = torch.cat([density[channel][tones] for channel, tones in enumerate(parts[0])])
+        probability = _no_more_than(SLACK * share, damaged(some_ratio, some_scale, h))
+    judged = damaged(ratio, scale, density.gather(1, tone.flatten(1)).view_as(tone))
+    return Verdict(torch.where(counted, _no_more_than(SLACK * share, judged, counted), 1.0), share, tones)
 
 
 def _scale(error: Tensor, weight: Tensor, late: bool, coupled: bool) -> Tensor:
@@ -173,21 +173,24 @@ def _smoothed(values: Tensor) -> Tensor:
     return nn.functional.conv1d(values[None, None], (kernel / kernel.sum())[None, None], padding=reach)[0, 0]
 
 
-def _decoys(density: Tensor, shape: torch.Size, generator: torch.Generator) -> Tensor:
-    """(C, H, W): tones drawn from h, by the inverse of its distribution. Drawn on the CPU: a seed is a seed anywhere."""
-    uniform = torch.rand(shape, generator=generator, dtype=torch.float32).to(density.device)
-    rows = [
-        torch.searchsorted(h.cumsum(0).float().contiguous(), u.contiguous()) for h, u in zip(density, uniform, strict=True)
-    ]
-    return torch.stack(rows).clamp(max=TONES - 1).float() / (TONES - 1)
+def _decoys(density: Tensor, sizes: Sequence[int], generator: torch.Generator) -> Tensor:
+    """(N,): so many tones of each channel, drawn from its h by the inverse of its distribution. Drawn on the CPU: a seed is a
+    seed anywhere."""
+    drawn = []
+    levels = (torch.arange(DRAWS, device=density.device) + 0.5) / DRAWS
+    for h, size in zip(density, sizes, strict=True):
+        inverse = torch.searchsorted(h.cumsum(0).float(), levels).clamp(max=TONES - 1)
+        which = torch.randint(DRAWS, (size,), generator=generator, dtype=torch.int32)
+        drawn.append(inverse[which.to(density.device)])
+    return torch.cat(drawn).float() / (TONES - 1)
 
 
-def _no_more_than(share: float, probability: Tensor, counted: Tensor) -> Tensor:
-    """``probability``, but below one half for all but the surest values, no more than their share of all.
+def _no_more_than(share: float, probability: Tensor, counted: Tensor | None = None) -> Tensor:
+    """``probability``, but below one half for all but the surest values, no more than their share of all (counted) ones.
 
     In print and charts, whose whole values have a few tones themselves, tones would vouch for one another's damage.
     """
-    values = probability[counted]
+    values = probability.flatten() if counted is None or counted.all() else probability[counted]
     most = int(share * values.numel())
     if most == 0 or not values.numel():
         return probability.clamp(max=UNSURE)
@@ -202,9 +205,9 @@ def _bins(ratio: Tensor) -> Tensor:
     return position.long().clamp(0, BINS - 1)
 
 
-def _shares(ratio: Tensor) -> Tensor:
-    """(BINS,): the share of the ratios e/σ in each bin."""
-    counts = torch.bincount(_bins(ratio).flatten(), minlength=BINS).double()
+def _shares(bins: Tensor) -> Tensor:
+    """(BINS,): the share of each bin."""
+    counts = torch.bincount(bins.flatten(), minlength=BINS).double()
     return counts / counts.sum().clamp(min=1)
 
 
@@ -238,7 +241,11 @@ def _clean_density(mass: Tensor) -> Tensor:
 
 def _around(values: Tensor, side: int) -> Tensor:
     """(C, H, W): the mean of the square of that side around each value, its own left out."""
-    mean = nn.functional.avg_pool2d(values[None], side, 1, side // 2, count_include_pad=False)[0]
-    ones = torch.ones(1, 1, *values.shape[1:], device=values.device)
-    count = (nn.functional.avg_pool2d(ones, side, 1, side // 2) * side**2).round()[0]
-    return (mean * count - values) / (count - 1).clamp(min=1)
+    count = _sums(torch.ones_like(values[:1]), side).round()
+    return (_sums(values, side) - values) / (count - 1).clamp(min=1)
+
+
+def _sums(values: Tensor, side: int) -> Tensor:
+    """Of the square of that side around each value; along one side first and then the other, for that is quicker."""
+    down = nn.functional.avg_pool2d(values[None], (side, 1), 1, (side // 2, 0), divisor_override=1)
+    return nn.functional.avg_pool2d(down, (1, side), 1, (0, side // 2), divisor_override=1)[0]
