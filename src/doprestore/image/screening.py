@@ -169,12 +169,16 @@ class Screening:
         """The verdict on all values as single values and, in colour, as pixels."""
         late, before = self.round >= LATE, None if self.round == 0 else self.probability
         self.predicted = by_value
-        verdict = judge(self.y, by_value, before, self.known, self.generator, late=late)
+        first = self.round == 0  # medians have no folds
+        folds, pixel_folds = (None, None) if first else (self._folds, self._pixel_folds)
+        verdict = judge(self.y, by_value, before, self.known, self.generator, late=late, folds=folds)
         self.probability = verdict.probability
         self.shares = {"single values": verdict.share, "whole pixels": 0.0}
         if by_pixel is None or len(self.y) == 1:
             return
-        pixels = judge(self.y, by_pixel, self.probability, self.known, self.generator, late=late, coupled=False)
+        pixels = judge(
+            self.y, by_pixel, self.probability, self.known, self.generator, late=late, folds=pixel_folds, coupled=False
+        )
         if pixels.share and channel_coupling((pixels.probability > BOUND) & self.known) > COUPLED:
             # At least two of three channels must say so.
             odds = pixels.probability.clamp(1e-6, 1 - 1e-6).logit().clamp(-LOG_ODDS, LOG_ODDS)

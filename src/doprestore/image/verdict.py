@@ -25,8 +25,14 @@ from torch import Tensor, nn
 
 # Tones that are told apart between black and white.
 TONES = 256
-# A value that is off by more than this, of 1, from its prediction is an outlier without doubt; its tone counts for h.
-FAR = 0.25
+# A value that is off by more than this, of 1, from its prediction, or by so many times σ, is an outlier without doubt; its
+# tone counts for h.
+FAR, FAR_IN_SCALES = 0.25, 12.0
+# It counts if the verdict before gives it more than this probability of being damaged: a share that has been taken for too
+# small a moment ago must not make it smaller still.
+LIKELY = 0.3
+# What all tones say of one counts as much as so large a share of the places.
+FEW_PLACES = 0.03
 # The least scale of errors, of 1: one of 256 tones.
 FAINT = 0.004
 # Errors count no further than this, of 1, for the scale of others.
@@ -76,18 +82,20 @@ def judge(
     generator: torch.Generator,
     *,
     late: bool,
+    folds: Tensor | None = None,
     coupled: bool = True,
 ) -> Verdict:
     """The verdict on every value of ``y`` from its unseen prediction; all (C, H, W), in [0, 1].
 
     before: the probabilities of the verdict before this one, which weigh what is around; None in the first.
     known: bool, values known to be bad are False and count for nothing; None: all count. generator: of the decoys.
-    late: whether predictions are good enough for the nearest errors to tell of σ; coupled: and those of the other channels.
+    late: whether predictions are good enough for the nearest errors to tell of σ. folds: uint8, a value's prediction has seen
+    none of its own fold; None where predictions have seen nothing in particular. coupled: whether other channels tell of σ.
     """
     counted = torch.ones_like(y, dtype=torch.bool) if known is None else known
     weight = counted.to(y.dtype) if before is None else (1 - before) * counted
     error = (y - predicted).abs()
-    scale = _scale(error, weight, late, coupled)
+    scale = _scale(error, weight, folds, late, coupled)
     tone, ratio = (y * (TONES - 1)).round().long(), _bins(error / scale)
     every = max(1, y.numel() // MANY)
     chosen = counted.flatten(1)[:, ::every]
@@ -97,6 +105,7 @@ def judge(
         return values.flatten(1)[:, ::every][chosen]
 
     some_error, some_scale, some_tone, some_ratio, some_predicted = map(some, (error, scale, tone, ratio, predicted))
+    some_reach = (FAR_IN_SCALES * some_scale).clamp(max=FAR)
     probability = None if before is None else some(before)
     observed = _shares(some_ratio)
     share, tones = 0.0, torch.zeros(len(y), TONES, dtype=torch.bool, device=y.device)
@@ -109,7 +118,7 @@ def judge(
         return (damage / (damage + clean)).to(y.dtype)
 
     for _ in range(ROUNDS):
-        parts = [values.split(sizes) for values in (some_tone, some_predicted, some_error)]
+        parts = [values.split(sizes) for values in (some_tone, some_predicted, some_error, some_reach)]
         before_parts = [None] * len(y) if probability is None else probability.split(sizes)
         for channel, part in enumerate(zip(*parts, before_parts, strict=True)):
             density[channel], tones[channel] = _tone_density(*part)
@@ -123,46 +132,71 @@ def judge(
     return Verdict(torch.where(counted, _no_more_than(SLACK * share, judged, counted), 1.0), share, tones)
 
 
-def _scale(error: Tensor, weight: Tensor, late: bool, coupled: bool) -> Tensor:
-    """σ of each value from the errors of others: in 9x9 around, and ``late`` also next to it and in its other channels."""
+def _scale(error: Tensor, weight: Tensor, folds: Tensor | None, late: bool, coupled: bool) -> Tensor:
+    """σ of each value from the errors of others.
+
+    An outlier that is not found yet spoils the predictions around it, and would so vouch for itself, but not those of its own
+    fold: these were made without it. They are few, and errors close by are the best measure of an edge. So σ is the harmonic
+    mean of both, near the lesser one where they differ.
+    """
     error = error.clamp(max=LOUD)
-    wide = _around(error * weight, 9) / _around(weight, 9).clamp(min=0.02)
+    apart = _mean_error(error, weight, folds, late, coupled) + FAINT
+    if not late:
+        return apart**SCALE_POWER
+    return 2 / (1 / apart + 1 / (_mean_error(error, weight, None, late, coupled) + FAINT))
+
+
+def _mean_error(error: Tensor, weight: Tensor, folds: Tensor | None, late: bool, coupled: bool) -> Tensor:
+    """The mean error around each value, its own left out: in 9x9, ``late`` also next to it and in its other channels; of the
+    values of its own fold, or of all where ``folds`` is None."""
+    one = torch.zeros_like(error, dtype=torch.uint8) if folds is None else folds
+    mine = torch.stack([(one == fold) for fold in range(int(one.max()) + 1)]).to(error.dtype)  # (folds, C, H, W)
+    weights = mine * weight
+    errors = weights * error
+
+    def around(side: int) -> tuple[Tensor, Tensor]:
+        sums, counts = ((mine * _sums(v.flatten(0, 1), side).view_as(v)).sum(0) for v in (errors, weights))
+        return sums - error * weight, (counts - weight).clamp(min=0)
+
+    sums, counts = around(9)
+    mean = sums / counts.clamp(min=1)
     if late:
-        near = _around(error * weight, 3) / _around(weight, 3).clamp(min=0.1)
-        wide = (wide + near) / 2
+        sums, counts = around(3 if folds is None else 5)
+        mean = (mean + (sums + mean) / (counts + 1)) / 2
         if coupled and len(error) > 1:
-            own = error * weight
-            others = (own.sum(0) - own + 0.5 * wide) / (weight.sum(0) - weight + 0.5)
-            wide = 0.7 * wide + 0.3 * others
-    # Float errors would make roots of tiny negative numbers.
-    return (wide.clamp(min=0) + FAINT) ** (1.0 if late else SCALE_POWER)
+            sums, counts = ((mine * v.sum(1, keepdim=True)).sum(0) for v in (errors, weights))
+            others = (sums - error * weight + 0.5 * mean) / (counts - weight + 0.5)
+            mean = 0.7 * mean + 0.3 * others
+    return mean.clamp(min=0)  # float errors make small negative sums
 
 
-def _tone_density(tone: Tensor, predicted: Tensor, error: Tensor, probability: Tensor | None) -> tuple[Tensor, Tensor]:
+def _tone_density(
+    tone: Tensor, predicted: Tensor, error: Tensor, reach: Tensor, probability: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """h of one channel, and which tones stand out: (TONES,) each. The arguments are flat.
 
-    Doubtless outliers of a tone are counted in proportion to how many places it is FAR from the prediction of, for
-    elsewhere they would not be doubtless.
+    Doubtless outliers of a tone, which are off by more than ``reach``, are counted in proportion to how many places would
+    show it as one. Where few do, the other tones tell.
     """
     device = tone.device
     if probability is None:
         own = torch.bincount(tone, minlength=TONES).double()
         return 0.5 * own / own.sum().clamp(min=1) + 0.5 / TONES, torch.zeros(TONES, dtype=torch.bool, device=device)
-    far = error > FAR
-    count = torch.bincount(tone[far], weights=probability[far].double(), minlength=TONES).double()
-    places = torch.bincount((predicted * (TONES - 1)).round().long(), minlength=TONES).double().cumsum(0)
-    places = nn.functional.pad(places / places[-1].clamp(min=1), (1, 0))
-    every = torch.arange(TONES, device=device)
-    reach = int(FAR * (TONES - 1))
-    seen = 1 - (places[(every + reach + 1).clamp(max=TONES)] - places[(every - reach).clamp(min=0)])
-    rate = count / seen.clamp(min=0.05)
+    far = error > reach
+    count = torch.bincount(tone[far & (probability > LIKELY)], minlength=TONES).double()
+    above, below = (
+        torch.bincount((tones * (TONES - 1)).ceil().long().clamp(0, TONES), minlength=TONES + 1).double().cumsum(0)
+        for tones in (predicted + reach, predicted - reach)
+    )
+    seen = (1 + (above - below)[:TONES] / below[-1].clamp(min=1)).clamp(0, 1)
     stands_out = torch.zeros(TONES, dtype=torch.bool, device=device)
     for _ in range(3):
         usual = _smoothed(torch.where(stands_out, 0.0, count)) / _smoothed((~stands_out).double()).clamp(min=1e-3)
         stands_out = count > 8 + STANDS_OUT * usual
-    even = (1 + 0.02 * float(count.sum())) / TONES  # as if so many more had been of any tone
-    smooth = _smoothed(torch.where(stands_out, 0.0, rate)) / _smoothed((~stands_out).double()).clamp(min=1e-3) + even
-    density = torch.where(stands_out, rate, smooth)
+    others, places = (torch.where(stands_out, 0.0, values) for values in (count, seen))
+    any_tone = (1 + others.sum()) / places.sum().clamp(min=1)
+    smooth = (_smoothed(others) + FEW_PLACES * any_tone) / (_smoothed(places) + FEW_PLACES)
+    density = torch.where(stands_out, count / seen.clamp(min=0.05), smooth)
     return density / density.sum(), stands_out
 
 
@@ -221,7 +255,9 @@ def _share(observed: Tensor, expected: Tensor, count: int) -> float:
     half = int((decoys >= 0.5).nonzero().max())
     if float(beyond[half]) * count < FEW - 0.5:
         return 0.0
-    return min(0.98, float((beyond / decoys)[cuts].min()))
+    most = beyond * count
+    most = (most + most.sqrt()).clamp(min=1)  # but for chance
+    return min(0.98, float((most / decoys)[cuts].min()) / count)
 
 
 def _clean_density(mass: Tensor) -> Tensor:
