@@ -142,7 +142,7 @@ class Light:
 
     def _new_fit(self) -> Fit:
         screening = self.screening
-        begun = screening.network and screening.network.learner
+        begun = None if screening.network is None else screening.network.learner
         whitening = screening.choose_whitening()
         return Fit(self.y, ~self.found, screening.probability, whitening, screening.cuts, self.settings, begun)
 

@@ -89,8 +89,8 @@ def judge(
 
     before: the probabilities of the verdict before this one, which weigh what is around; None in the first.
     known: bool, values known to be bad are False and count for nothing; None: all count. generator: of the decoys.
-    late: whether predictions are good enough for the nearest errors to tell of σ. folds: uint8, a value's prediction has seen
-    none of its own fold; None where predictions have seen nothing in particular. coupled: whether other channels tell of σ.
+    late: whether predictions are good enough for the nearest errors to tell of σ. coupled: whether other channels tell, too.
+    folds: uint8; no prediction has seen a value of its own fold. None: of nothing but itself.
     """
     counted = torch.ones_like(y, dtype=torch.bool) if known is None else known
     weight = counted.to(y.dtype) if before is None else (1 - before) * counted
@@ -135,9 +135,9 @@ def judge(
 def _scale(error: Tensor, weight: Tensor, folds: Tensor | None, late: bool, coupled: bool) -> Tensor:
     """σ of each value from the errors of others.
 
-    An outlier that is not found yet spoils the predictions around it, and would so vouch for itself, but not those of its own
-    fold: these were made without it. They are few, and errors close by are the best measure of an edge. So σ is the harmonic
-    mean of both, near the lesser one where they differ.
+    An outlier that is not found yet spoils the predictions around it, and would so vouch for itself, but not those of its
+    own fold: these were made without it. They are few, and errors close by are the best measure of an edge. So σ is the
+    harmonic mean of both, near the lesser one where they differ.
     """
     error = error.clamp(max=LOUD)
     apart = _mean_error(error, weight, folds, late, coupled) + FAINT
@@ -208,8 +208,10 @@ def _smoothed(values: Tensor) -> Tensor:
 
 
 def _decoys(density: Tensor, sizes: Sequence[int], generator: torch.Generator) -> Tensor:
-    """(N,): so many tones of each channel, drawn from its h by the inverse of its distribution. Drawn on the CPU: a seed is a
-    seed anywhere."""
+    """(N,): so many tones of each channel, drawn from its h by the inverse of its distribution.
+
+    Drawn on the CPU: a seed is a seed anywhere.
+    """
     drawn = []
     levels = (torch.arange(DRAWS, device=density.device) + 0.5) / DRAWS
     for h, size in zip(density, sizes, strict=True):
