@@ -194,6 +194,19 @@ def test_impulses_on_half_of_all_values():
     assert result.found.float().mean() == pytest.approx(0.5, abs=0.02)
 
 
+def test_the_fit_goes_on_from_the_network_of_the_search(few_lessons):
+    """Half of the steps, from where θ is; where there was no network, all of them, from the fill."""
+    damaged = corrupt(sample("coffee"), "random", 0.05, seed=0).picture
+    light = Light(damaged, image_settings(steps=8), None)
+    while light.fit is None:
+        light.step()
+    assert light.screening.network is not None
+    assert light.fit.steps == 4
+    head = light.fit.learner.network.head.weight
+    assert head.abs().max() > 0
+    assert not torch.equal(head, light.screening.network.learner.network.head.weight)  # its own, and one step on
+
+
 def test_the_network_of_the_search_predicts_better_than_fills():
     """The search goes on with φ(θ) where the fills leave doubts; its predictions are as unseen as theirs."""
     clean = sample("astronaut", 96)

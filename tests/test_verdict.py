@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from doprestore.image.verdict import BINS, _clean_density, judge
+from doprestore.image.fill import CERTAIN
+from doprestore.image.unseen import predict, value_folds
+from doprestore.image.verdict import BINS, _clean_density, _scale, judge
 
 
 def problem(share: float, *, tones: tuple[float, ...] = (), channels: int = 3, side: int = 96):
@@ -42,6 +44,34 @@ def test_the_share_is_estimated(share):
     y, predicted, bad = problem(share)
     verdict = settle(y, predicted)
     assert verdict.share == pytest.approx(bad.float().mean().item(), rel=0.2)
+
+
+def test_damage_of_tones_near_those_of_the_picture_is_estimated():
+    """Where the picture has few tones, outliers near them cannot be told by their size alone, but the other tones tell."""
+    generator = torch.Generator().manual_seed(0)
+    predicted = 0.25 + 0.02 * torch.randn(1, 128, 128, generator=generator)
+    clean = predicted + 0.004 * torch.randn(1, 128, 128, generator=generator)
+    bad = torch.rand(1, 128, 128, generator=generator) < 0.01
+    y = torch.where(bad, torch.rand(1, 128, 128, generator=generator), clean)
+    verdict = settle(y, predicted)
+    assert verdict.share == pytest.approx(bad.float().mean().item(), rel=0.2)
+    assert (verdict.probability > 0.5)[bad].float().mean() > 0.85
+    assert (verdict.probability > 0.5)[~bad].float().mean() < 0.001
+
+
+def test_an_outlier_does_not_vouch_for_itself():
+    """What it spoils nearby is not the measure of its own error, unlike where that is big by itself."""
+    generator = torch.Generator().manual_seed(0)
+    y = 0.5 + 0.004 * torch.randn(1, 96, 96, generator=generator)
+    bad = torch.rand(y.shape, generator=generator) < 0.01
+    y = torch.where(bad, 0.8, y)
+    folds = value_folds(y.shape, generator)
+    whitening, cuts = torch.eye(1), (False,) * 4
+    error = (y - predict(y, torch.full_like(y, CERTAIN), folds, whitening, cuts)).abs()
+    told = [_scale(error, torch.ones_like(y), seen, True, True) for seen in (folds, None)]
+    typical = told[0][~bad].median()
+    assert told[0][bad].median() < 2 * typical
+    assert told[1][bad].median() > 3 * typical  # this is what it would be otherwise
 
 
 def test_mistakes_are_no_more_than_the_probabilities_say():

@@ -93,9 +93,10 @@ def run(args: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a file may have a name that the locale cannot spell
-    # Threads that wait for each other are to sleep: on a busy machine a round of the search on 256x256 took 4 s with two
+    # Threads that wait for each other are to sleep, after some microseconds: on a busy machine a round of the search on 256x256 took 4 s with two
     # threads, and over 100 s where they wait busily, as is usual (tests/benchmarks/threads.py). Before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # to sleep at once takes twice as long on a free machine
     try:
         words = sys.argv[1:] if args is None else args
         code = cli.main(words, prog_name="doprestore", standalone_mode=False, obj=shlex.join(["doprestore", *words]))
