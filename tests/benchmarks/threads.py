@@ -3,7 +3,7 @@
     python tests/benchmarks/threads.py --sides 64 128 256 512 1024 --threads 1 2
 
 Seconds a round of the search, the third, on a smooth picture with random values on 2 %; most of the time of a large picture
-goes there. Threads that wait for each other either sleep (OMP_WAIT_POLICY=PASSIVE, as the command has it) or, as PyTorch has
+goes there. Threads that wait for each other either sleep after microseconds (as the command has it) or, as PyTorch has
 it otherwise, keep their cores busy. Last the number of threads that the command would take. What else goes on counts: the
 load is printed. Each figure is of a process of its own, and given up after --patience seconds, with the start of Python.
 """
@@ -20,12 +20,13 @@ import time
 import torch
 
 from doprestore import machine
+from doprestore.cli import WAITING
 from doprestore.drive import Progress
 from doprestore.image.recovery import recover_image
 from doprestore.image.settings import image_settings
 
 ROUNDS = 3  # the first is of medians, the second warms up, the third counts
-POLICIES = {"sleep": "PASSIVE", "spin": None}
+POLICIES = {"sleep": True, "spin": False}
 
 
 def picture(side: int) -> torch.Tensor:
@@ -49,11 +50,11 @@ def seconds_a_round(side: int, threads: int) -> float:
     return seen[ROUNDS - 1].seconds - seen[ROUNDS - 2].seconds
 
 
-def measured(side: int, threads: int, policy: str | None, patience: float) -> str:
+def measured(side: int, threads: int, sleep: bool, patience: float) -> str:
     """As text: the seconds, or that it took longer than anybody would wait."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MKL_"))}
-    if policy is not None:
-        environment["OMP_WAIT_POLICY"] = policy
+    if sleep:
+        environment |= WAITING
     command = [sys.executable, __file__, "--cell", str(side), str(threads)]
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=patience)

@@ -82,6 +82,12 @@ def cli(ctx: click.Context) -> int | None:
     return None
 
 
+# How threads wait for each other, said before torch is imported: asleep, after some microseconds. On a busy machine a round
+# of the search on 256x256 took 4 s with two threads, and over 100 s where they wait busily, as is usual; to sleep at once
+# takes twice as long on a free one (tests/benchmarks/threads.py).
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "3000"}
+
+
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 usage, 3 and 4 see :mod:`doprestore.cli.matrices`, 5
     :mod:`doprestore.cli.pictures.doubts`, 130 interrupted, 143 terminated."""
@@ -93,10 +99,8 @@ def run(args: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a file may have a name that the locale cannot spell
-    # Threads that wait for each other are to sleep, after some microseconds: on a busy machine a round of the search on 256x256 took 4 s with two
-    # threads, and over 100 s where they wait busily, as is usual (tests/benchmarks/threads.py). Before torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # to sleep at once takes twice as long on a free machine
+    for name, value in WAITING.items():
+        os.environ.setdefault(name, value)
     try:
         words = sys.argv[1:] if args is None else args
         code = cli.main(words, prog_name="doprestore", standalone_mode=False, obj=shlex.join(["doprestore", *words]))
