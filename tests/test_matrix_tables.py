@@ -181,6 +181,17 @@ def test_directions_that_explain_no_more_than_they_have_unknowns_are_not_earned_
     assert left.shape[1] == 20
 
 
+def test_a_direction_of_few_columns_and_many_rows_is_found_by_its_columns():
+    """Where most of 160 x 3 cells are missing, a direction hides there; 160 of 300 rows are too many to be found."""
+    u, v = _factors(300, 40, 4)
+    u[160:, 3], v[3:, 3] = 0, 0
+    y = u[:, :3] @ v[:, :3].T
+    known = torch.ones(y.shape, dtype=torch.bool)
+    known[:160, :3] = torch.rand((160, 3), generator=torch.Generator().manual_seed(1)) < 0.1
+    left, right = unearned(y * known, known, u, v, 1e-9)
+    assert torch.allclose(left @ right.T, y, atol=1e-9)
+
+
 def test_a_fit_that_spoils_what_is_known_has_not_earned_it():
     u, v = _factors(60, 50, 3)
     u[25:, 2], v[20:, 2] = 0, 0

@@ -24,6 +24,9 @@ from doprestore.matrix.weighted import FLOOR
 ATTEMPTS = ((10, 0.5), (20, 0.7), (40, 0.85))
 # The same factor for a refit that starts from the noisy fit or from an exact one, and from the convex limit.
 POLISH_DECAY, LAST_DECAY = 0.7, 0.9
+# Steps without progress after which a fit of one rank less than an exact one is given up: where it is exact as well, it
+# comes nearer from the first step on.
+BRIEF = 4
 # An exact fit is looked at twice where at least this share of its entries are outliers, and entries are missing or no more
 # than so many.
 DOUBTFUL, SMALL = 0.05, 10_000
@@ -192,7 +195,7 @@ class FastSolver:
             self.simplest = refit
             refit.release()
             u, sigma, v = svd_of_product(refit.u, refit.v)
-            self._start_refit(u[:, :-1], sigma[:-1], v[:, :-1], POLISH_DECAY)
+            self._start_refit(u[:, :-1], sigma[:-1], v[:, :-1], POLISH_DECAY).patience = BRIEF
         else:
             self.solution, self.done = "exact", True
 
