@@ -95,13 +95,13 @@ def judge(
 
     some_error, some_scale, some_tone, some_counted = map(some, (error, scale, tone, counted))
     some_predicted, probability = some(predicted), None if before is None else some(before)
-    observed = _shares(some_error[some_counted] / some_scale[some_counted])
+    observed = shares_of(some_error[some_counted] / some_scale[some_counted])
     share, tones = 0.0, torch.zeros(len(y), TONES, dtype=torch.bool, device=y.device)
     density = torch.empty(len(y), TONES, dtype=torch.float64, device=y.device)
     clean_density = torch.ones(BINS, device=y.device)
 
     def damaged(error: Tensor, scale: Tensor, tone: Tensor, counted: Tensor) -> Tensor:
-        clean = (1 - share) * clean_density[_bins(error / scale)] / (2 * scale)
+        clean = (1 - share) * clean_density[bins_of(error / scale)] / (2 * scale)
         damage = share * TONES * density.gather(1, tone.flatten(1)).view_as(tone)
         judged = _no_more_than(SLACK * share, (damage / (damage + clean)).to(y.dtype), counted)
         return judged if known is None else torch.where(counted, judged, 1.0)
@@ -116,9 +116,9 @@ def judge(
                 None if probability is None else probability[channel][here],
             )
         decoys = _decoys(density, some_tone.shape, generator)
-        expected = _shares((decoys - some_predicted).abs()[some_counted] / some_scale[some_counted])
+        expected = shares_of((decoys - some_predicted).abs()[some_counted] / some_scale[some_counted])
         share = _share(observed, expected, int(some_counted.sum()))
-        clean_density = _clean_density(observed - share * expected)
+        clean_density = falling_density(observed - share * expected)
         probability = damaged(some_error, some_scale, some_tone, some_counted)
     return Verdict(damaged(error, scale, tone, counted), share, tones)
 
@@ -197,14 +197,14 @@ def _no_more_than(share: float, probability: Tensor, counted: Tensor) -> Tensor:
     return torch.where(probability > bound, probability, probability.clamp(max=UNSURE))
 
 
-def _bins(ratio: Tensor) -> Tensor:
+def bins_of(ratio: Tensor) -> Tensor:
     position = (ratio.clamp(min=1e-6).log() - math.log(LEAST)) * (BINS / math.log(MOST / LEAST))
     return position.long().clamp(0, BINS - 1)
 
 
-def _shares(ratio: Tensor) -> Tensor:
+def shares_of(ratio: Tensor) -> Tensor:
     """(BINS,): the share of the ratios e/σ in each bin."""
-    counts = torch.bincount(_bins(ratio).flatten(), minlength=BINS).double()
+    counts = torch.bincount(bins_of(ratio).flatten(), minlength=BINS).double()
     return counts / counts.sum().clamp(min=1)
 
 
@@ -221,7 +221,7 @@ def _share(observed: Tensor, expected: Tensor, count: int) -> float:
     return min(0.98, float((beyond / decoys)[cuts].min()))
 
 
-def _clean_density(mass: Tensor) -> Tensor:
+def falling_density(mass: Tensor) -> Tensor:
     """f by bin, (BINS,): the density that fits ``mass`` best and falls from 0 on."""
     edges = torch.logspace(math.log10(LEAST), math.log10(MOST), BINS + 1, dtype=torch.float64)
     widths = edges.diff().tolist()
