@@ -208,11 +208,11 @@ def test_in_a_narrow_row_the_outliers_are_named_and_not_their_neighbours():
     wrong = torch.zeros(z.shape, dtype=torch.bool)
     wrong[torch.arange(200), torch.randint(8, (200,), generator=generator)] = True
     z[wrong] += 2
-    seen, level = torch.ones_like(wrong), torch.full((8,), 0.1, dtype=torch.float64)
-    good = fewest_outliers(z, seen, seen, v, level, 12.25)
+    seen, noise = torch.ones_like(wrong), torch.full((8,), 0.1, dtype=torch.float64)
+    good = fewest_outliers(z, seen, seen, v, noise, 12.25)
     assert (good == ~wrong).double().mean() > 0.99
     seen[0, 3] = False  # an unknown entry is neither
-    assert not fewest_outliers(z, seen, seen, v, level, 12.25)[0, 3]
+    assert not fewest_outliers(z, seen, seen, v, noise, 12.25)[0, 3]
 
 
 def test_what_no_method_can_know_is_said_not_to_be_identifiable():

@@ -40,11 +40,11 @@ HALFWAY, FEW, SMALL = 12, 0.3, 0.05
 ZERO = {torch.float32: 1e-3, torch.float64: 1e-6}
 
 
-def unearned(y: Tensor, known: Tensor | None, u: Tensor, v: Tensor, level: float) -> tuple[Tensor, Tensor] | None:
+def unearned(y: Tensor, known: Tensor | None, u: Tensor, v: Tensor, tolerance: float) -> tuple[Tensor, Tensor] | None:
     """The factors of U Vᵀ without the direction that it has earned least; None when all are earned.
 
     y, known: (rows, columns), known None: everywhere. u, v: (rows, rank) and (columns, rank), in any float type.
-    level: |y − U Vᵀ| up to which an entry agrees.
+    tolerance: |y − U Vᵀ| up to which an entry agrees.
     """
     rank, zero = u.shape[1], ZERO[y.dtype]
     if rank < 2:
@@ -53,7 +53,7 @@ def unearned(y: Tensor, known: Tensor | None, u: Tensor, v: Tensor, level: float
     right, second = torch.linalg.qr(v.double())
     core = first @ second.T  # U Vᵀ = left core rightᵀ
     inverse = torch.linalg.inv(core)
-    wrong = (y - u @ v.T).abs() > level
+    wrong = (y - u @ v.T).abs() > tolerance
     wrong = (wrong if known is None else wrong & known).float()
     rows, columns = sparse_vectors(left, wrong.sum(1), zero), sparse_vectors(right, wrong.sum(0), zero)
     # A vector that is sparse on one side alone goes with the one on the other side that is nearest to it.
@@ -65,7 +65,7 @@ def unearned(y: Tensor, known: Tensor | None, u: Tensor, v: Tensor, level: float
         t = (q @ inverse @ w).item()
         if abs(t) < zero * (torch.linalg.matrix_norm(inverse, 2) * w.norm() * q.norm()).item():
             continue
-        shortfall = _shortfall(y, known, u, v, left @ w, right @ q / t, level)
+        shortfall = _shortfall(y, known, u, v, left @ w, right @ q / t, tolerance)
         if shortfall > worst:
             worst, found = shortfall, core - torch.outer(w, q) / t
     if found is not None:
@@ -73,18 +73,18 @@ def unearned(y: Tensor, known: Tensor | None, u: Tensor, v: Tensor, level: float
         keep = slice(0, rank - 1)
         return (left @ a)[:, keep] * sigma[keep], (right @ b.T)[:, keep]
     for q in columns:
-        shortfall, pair = _without(y, known, left @ core, right, q, level)
+        shortfall, pair = _without(y, known, left @ core, right, q, tolerance)
         if shortfall > 0:
             return pair
     for w in rows:
-        shortfall, pair = _without(y.T, None if known is None else known.T, right @ core.T, left, w, level)
+        shortfall, pair = _without(y.T, None if known is None else known.T, right @ core.T, left, w, tolerance)
         if shortfall > 0:
             return pair[1], pair[0]
     return None
 
 
 def _without(
-    y: Tensor, known: Tensor | None, u: Tensor, v: Tensor, q: Tensor, level: float
+    y: Tensor, known: Tensor | None, u: Tensor, v: Tensor, q: Tensor, tolerance: float
 ) -> tuple[float, tuple[Tensor, Tensor]]:
     """Leave out the direction of U Vᵀ that only the columns C with v q != 0 have, and fit these again, each by itself, by
     what the other columns consist of. How many entries that direction explains too few, and the factors that are left."""
@@ -96,8 +96,8 @@ def _without(
     seen = None if known is None else known[:, columns]
     coefficients = fit_lines(data, basis, seen)[0]
     fit, again = u @ v[columns].T, basis @ coefficients
-    agree, agree_again = ((data - values).abs() <= level for values in (fit, again))
-    rows = ((fit - again).abs() > level).any(1)
+    agree, agree_again = ((data - values).abs() <= tolerance for values in (fit, again))
+    rows = ((fit - again).abs() > tolerance).any(1)
     if seen is not None:
         agree, agree_again = agree & seen, agree_again & seen
     rest = v @ others @ triangle.T
@@ -157,16 +157,16 @@ def _least_absolute(basis: Tensor, held: Tensor, costs: Tensor) -> Tensor:
     return w
 
 
-def _shortfall(y: Tensor, known: Tensor | None, u: Tensor, v: Tensor, x: Tensor, z: Tensor, level: float) -> float:
+def _shortfall(y: Tensor, known: Tensor | None, u: Tensor, v: Tensor, x: Tensor, z: Tensor, tolerance: float) -> float:
     """How many entries x zᵀ explains too few: its price minus those that agree with the fit thanks to it."""
     rows, columns = (vector.abs() > ZERO[y.dtype] * vector.abs().max() for vector in (x, z))
-    across = _explained(y, known, u, v, x, z, rows, level)
-    down = _explained(y.T, None if known is None else known.T, v, u, z, x, columns, level)
+    across = _explained(y, known, u, v, x, z, rows, tolerance)
+    down = _explained(y.T, None if known is None else known.T, v, u, z, x, columns, tolerance)
     return _price(rows, columns) - min(across, down)
 
 
 def _explained(
-    y: Tensor, known: Tensor | None, u: Tensor, v: Tensor, x: Tensor, z: Tensor, rows: Tensor, level: float
+    y: Tensor, known: Tensor | None, u: Tensor, v: Tensor, x: Tensor, z: Tensor, rows: Tensor, tolerance: float
 ) -> int:
     """How many more entries of ``rows`` agree with the fit than without x zᵀ.
 
@@ -175,8 +175,8 @@ def _explained(
     """
     data, fit = y[rows].double(), u[rows].double() @ v.double().T
     seen = torch.ones_like(data, dtype=torch.bool) if known is None else known[rows]
-    agree = (((data - fit).abs() <= level) & seen).sum(1)
-    others = (((data - fit + torch.outer(x[rows], z)).abs() <= level) & seen).sum(1)
+    agree = (((data - fit).abs() <= tolerance) & seen).sum(1)
+    others = (((data - fit + torch.outer(x[rows], z)).abs() <= tolerance) & seen).sum(1)
     return int((agree - torch.maximum(others, agree.clamp_max(u.shape[1] - 1))).sum())
 
 

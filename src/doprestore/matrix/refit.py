@@ -2,7 +2,7 @@
 
 The outliers and the rank come from the flow. Each step drops the entries whose residual exceeds a threshold, moves
 L = U Vᵀ towards the others (one alternating least-squares step on the completed matrix, over-relaxed for the
-dropped share), and lowers the threshold by a fixed factor, but not below the level of dense noise. With exact data
+dropped share), and lowers the threshold by a fixed factor, but not below dense noise. With exact data
 this converges linearly to rounding error.
 
 Lowered too fast, the threshold drops good entries for ever, and the fit looks perfect on what is left. Hence the
@@ -132,7 +132,7 @@ class Refit:
         self.u = self.u @ triangle.T
 
     def _drop(self, r: Tensor) -> Tensor:
-        """Set to 0 in ``r`` the entries above the threshold and above their row's and column's own level.
+        """Set to 0 in ``r`` the entries above the threshold and above their row's and column's own limit.
 
         Return where, bool (rows, columns). A row or column that is still badly fitted as a whole would lose all its
         entries to the common threshold.
@@ -217,14 +217,14 @@ class Refit:
 
     def _finish(self, before: float, share_before: float) -> None:
         """Go on in full precision, or end, once nothing moves any more."""
-        level = AGREES[self.y.dtype] * self.scale
+        tolerance = AGREES[self.y.dtype] * self.scale
         moves = self.threshold <= 0.99 * before or self.noise <= 0.98 * self.least
         self.still = 0 if moves else self.still + 1
         self.least = min(self.least, self.noise)
-        exact = self.noise < 0.02 * level and self.share >= share_before  # no entry is still coming back
+        exact = self.noise < 0.02 * tolerance and self.share >= share_before  # no entry is still coming back
         if self.steps >= MOST_STEPS:
             self.done = True
-        elif self.y.dtype != self.target.dtype and (self.threshold < 20 * level or self.noise < level):
+        elif self.y.dtype != self.target.dtype and (self.threshold < 20 * tolerance or self.noise < tolerance):
             self.y = self.target
             self.u, self.v = self.u.to(self.y.dtype), self.v.to(self.y.dtype)
             self.still, self.least = 0, math.inf
