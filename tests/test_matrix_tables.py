@@ -181,6 +181,17 @@ def test_directions_that_explain_no_more_than_they_have_unknowns_are_not_earned_
     assert left.shape[1] == 20
 
 
+def test_a_direction_of_few_columns_and_many_rows_is_found_by_its_columns():
+    """Where most of 160 x 3 cells are missing, a direction hides there; 160 of 300 rows are too many to be found."""
+    u, v = _factors(300, 40, 4)
+    u[160:, 3], v[3:, 3] = 0, 0
+    y = u[:, :3] @ v[:, :3].T
+    known = torch.ones(y.shape, dtype=torch.bool)
+    known[:160, :3] = torch.rand((160, 3), generator=torch.Generator().manual_seed(1)) < 0.1
+    left, right = unearned(y * known, known, u, v, 1e-9)
+    assert torch.allclose(left @ right.T, y, atol=1e-9)
+
+
 def test_a_fit_that_spoils_what_is_known_has_not_earned_it():
     u, v = _factors(60, 50, 3)
     u[25:, 2], v[20:, 2] = 0, 0
@@ -197,11 +208,11 @@ def test_in_a_narrow_row_the_outliers_are_named_and_not_their_neighbours():
     wrong = torch.zeros(z.shape, dtype=torch.bool)
     wrong[torch.arange(200), torch.randint(8, (200,), generator=generator)] = True
     z[wrong] += 2
-    seen, level = torch.ones_like(wrong), torch.full((8,), 0.1, dtype=torch.float64)
-    good = fewest_outliers(z, seen, seen, v, level, 12.25)
+    seen, noise = torch.ones_like(wrong), torch.full((8,), 0.1, dtype=torch.float64)
+    good = fewest_outliers(z, seen, seen, v, noise, 12.25)
     assert (good == ~wrong).double().mean() > 0.99
     seen[0, 3] = False  # an unknown entry is neither
-    assert not fewest_outliers(z, seen, seen, v, level, 12.25)[0, 3]
+    assert not fewest_outliers(z, seen, seen, v, noise, 12.25)[0, 3]
 
 
 def test_what_no_method_can_know_is_said_not_to_be_identifiable():

@@ -7,7 +7,7 @@ import torch
 
 from doprestore.image.fill import CERTAIN
 from doprestore.image.unseen import predict, value_folds
-from doprestore.image.verdict import BINS, _clean_density, _scale, judge
+from doprestore.image.verdict import BINS, _scale, falling_density, judge
 
 
 def problem(share: float, *, tones: tuple[float, ...] = (), channels: int = 3, side: int = 96):
@@ -110,5 +110,5 @@ def test_known_bad_values_count_for_nothing():
 
 def test_the_density_of_clean_errors_falls_from_0_on():
     mass = torch.rand(BINS, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    density = _clean_density(mass)
+    density = falling_density(mass)
     assert (density.diff() <= 1e-6).all()

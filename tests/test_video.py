@@ -53,9 +53,9 @@ def test_lines_know_their_noise_and_their_missing_entries():
     y, basis, truth, wrong = _lines(0.1)
     known = torch.rand(y.shape, generator=torch.Generator().manual_seed(1)) < 0.8
     y[:, 7], known[:, 9] = 0, False
-    found, level, near = fit_lines(y.masked_fill(~known, 1e6), basis, known)
+    found, noise, near = fit_lines(y.masked_fill(~known, 1e6), basis, known)
     good = [line for line in range(50) if line not in (7, 9)]
-    assert (found - truth)[:, good].abs().max() < 0.15 and level[good].median() == pytest.approx(0.1, rel=0.1)
+    assert (found - truth)[:, good].abs().max() < 0.15 and noise[good].median() == pytest.approx(0.1, rel=0.1)
     assert not near[:, good][wrong[:, good]].any() and not near[~known].any()
     assert found[:, 7].abs().max() < 1e-9 and torch.isfinite(found).all()
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,7 +67,8 @@ def lines(plan: Plan, folder: Path) -> Iterator[str]:
             continue
         step, _, last, best, composed, _, seconds = curve[-1]
         state = f"{step:.0f}" if is_finished(cell, curve) else f"{step:.0f} of {cell['steps']}: unfinished"
-        yield f"| {told} | {state} | {last:.2f} | {best:.2f} | {best - last:.2f} | {composed:.2f} | {seconds:.0f} |"
+        put_together = "" if math.isnan(composed) else f"{composed:.2f}"  # only s tells what to compose of
+        yield f"| {told} | {state} | {last:.2f} | {best:.2f} | {best - last:.2f} | {put_together} | {seconds:.0f} |"
     for name in ORDER:
         cells = load(name).cells(plan)
         done = [cell for cell in cells if is_finished(cell, curves[run_name(cell)])]

@@ -1,4 +1,4 @@
-"""Error over the level of dense noise, beside the convex program and an oracle.
+"""Error over the size of dense noise, beside the convex program and an oracle.
 
     python tests/benchmarks/rpca_noise.py
 

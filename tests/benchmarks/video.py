@@ -92,7 +92,7 @@ def own_clip(path: Path) -> None:
     start = time.process_time()
     found = background(frames)
     print(f"{path.name}: {' x '.join(map(str, frames.shape))}, rank {found.rank}, {found.foreground_share:.1%} foreground, "
-          f"noise {np.median(found.level):.1f}, static {found.static}, {time.process_time() - start:.1f} s")  # fmt: skip
+          f"noise {np.median(found.noise):.1f}, static {found.static}, {time.process_time() - start:.1f} s")  # fmt: skip
 
 
 def main() -> None:

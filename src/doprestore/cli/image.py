@@ -57,7 +57,9 @@ def _shown(value: object) -> str:
 @file_option("--clean", help="The undamaged picture, to log the PSNR; it never influences the result.")
 @file_option("--mask", help="Picture of the same size, white where values are known to be bad; the rest may be bad too.")
 @file_option("--log", help="Write step, loss, PSNR, outlier share and seconds to FILE.csv or FILE.jsonl.")
-@file_option("--outliers", help="Write the damage found (g*g - h*h) as a picture; mid-grey is none.")
+@file_option(
+    "--outliers", help="Write the damage found as a picture, lighter where the input is too bright; mid-grey is none."
+)
 @file_option("--panel", help="Write input | restored | damage (| clean) side by side.")
 @file_option("--report", help="Write a report to FILE.html: pictures, curves, settings, versions.")
 @file_option("--json", dash=True, help="Write all facts as JSON; - is standard output.")
@@ -120,8 +122,7 @@ def _shown(value: object) -> str:
     default=1,
     show_default=True,
     metavar="N",
-    help="Restore N pictures at once, each in a process of its own: for small pictures on a GPU. The CPU's "
-    "cores are shared out.",
+    help="Restore N pictures at once, each in a process of its own: for many small ones. The CPU's cores are shared out.",
 )
 @click.option(
     "--threads",
@@ -134,9 +135,9 @@ def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recurs
             dask: str | None, only_look: bool, **options: Any) -> int:  # fmt: skip
     """Restore the damaged picture INPUT and write it to OUTPUT, in the format of its extension.
 
-    Removes sparse, gross damage of any kind: salt-and-pepper and impulse noise, dead lines, scratches,
-    overlays. Size, colour mode, transparency and metadata stay as they are. "-" is standard
-    input or output.
+    Removes sparse, gross damage: salt-and-pepper and other impulse noise, hot and dead pixels, dead lines, thin
+    scratches, lettering. Size, colour mode, transparency and metadata stay as they are. "-" is standard input or
+    output.
 
     Several pictures, or folders with --recursive, go to the folder OUTPUT under their own names, and every FILE
     below then names a folder too. What fails is reported and does not stop the others. A file that exists is replaced

@@ -40,7 +40,7 @@ EQUATION = {"exact": "(3)", "noise": "(3)", "convex": "(8)", "descent": "(6)"}
 @file_option(
     "--outliers",
     metavar="FILE.csv",
-    help="List the wrong entries: row, column, their names, old and new value, how many noise levels apart, and how sure.",
+    help="List the wrong entries: row, column, their names, old and new value, how far apart in units of noise, how sure.",
 )
 @file_option(
     "--report",

@@ -76,7 +76,7 @@ def split_clip(
         "channels": 1 if frames.ndim == 3 else 3,
         "rank": found.rank,
         "foreground_share": found.foreground_share,
-        "noise": float(np.median(found.level)),
+        "noise": float(np.median(found.noise)),
         "static": found.static,
         "seconds": time.perf_counter() - start,
         "device": str(chosen),

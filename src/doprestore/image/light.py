@@ -1,5 +1,6 @@
 """The plan of the fast preset: search → verdict → fit → compose.
 
+    lines     dead and shifted ones (lines.py), which no prediction sees
     search    unseen predictions of every value (unseen.py), round by round (screening.py)
     verdict   which values are damaged, how surely, what share (verdict.py; shared tones: tones.py)
     fit       φ(θ) from what is trusted, s = g∘g − h∘h beside it (fit.py, corrector.py, fill.py)
@@ -20,6 +21,7 @@ from torch import Tensor
 from doprestore.errors import InputError
 from doprestore.image.fill import smoothed
 from doprestore.image.fit import Fit
+from doprestore.image.lines import find_lines
 from doprestore.image.masks import checked_mask
 from doprestore.image.screening import Screening
 from doprestore.image.settings import LEAST_SIDE, ImageSettings
@@ -51,8 +53,11 @@ class Light:
         self.known = torch.ones_like(self.y, dtype=torch.bool)
         if mask is not None:
             self.known = (~checked_mask(mask, picture).to(self.device)).contiguous()
-            # What is known to be bad must not tell of anything.
-            self.y = torch.where(self.known, self.y, smoothed(self.y, self.known.to(self.y.dtype)))
+            self.y = _without(self.y, self.known)
+        self.lines = find_lines(self.y, self.known)
+        if self.lines.any():
+            self.known = self.known & ~self.lines
+            self.y = _without(self.y, self.known)
         self.clean = None if clean is None else clean.to(self.device, torch.float32)
         self.screening = Screening(self.y, self.known, settings)
         self.fit: Fit | None = None
@@ -131,6 +136,8 @@ class Light:
             kind = "whole pixels" if screening.by_pixel else "single values"
             mistaken = float((1 - screening.probability)[judged].sum()) / judged.numel()
             kinds.append(Damage(kind, float(judged.float().mean()), mistaken))
+        if self.lines.any():
+            kinds.append(Damage("lines", float(self.lines.float().mean())))
         if screening.toned.any():
             kinds.append(Damage("shared tones", float(screening.toned.float().mean())))
         return tuple(kinds)
@@ -160,3 +167,8 @@ class Light:
             self.finished = self._ends_with_the_search()
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise InputError("the saved state does not fit this picture and these settings; start again") from error
+
+
+def _without(y: Tensor, known: Tensor) -> Tensor:
+    """``y`` as it is where it is known: what is known to be bad must not tell of anything."""
+    return torch.where(known, y, smoothed(y, known.to(y.dtype)))

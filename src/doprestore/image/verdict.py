@@ -96,7 +96,7 @@ def judge(
     weight = counted.to(y.dtype) if before is None else (1 - before) * counted
     error = (y - predicted).abs()
     scale = _scale(error, weight, folds, late, coupled)
-    tone, ratio = (y * (TONES - 1)).round().long(), _bins(error / scale)
+    tone, ratio = (y * (TONES - 1)).round().long(), bins_of(error / scale)
     every = max(1, y.numel() // MANY)
     chosen = counted.flatten(1)[:, ::every]
     sizes = chosen.sum(1).tolist()
@@ -107,7 +107,7 @@ def judge(
     some_error, some_scale, some_tone, some_ratio, some_predicted = map(some, (error, scale, tone, ratio, predicted))
     some_reach = (FAR_IN_SCALES * some_scale).clamp(max=FAR)
     probability = None if before is None else some(before)
-    observed = _shares(some_ratio)
+    observed = shares_of(some_ratio)
     share, tones = 0.0, torch.zeros(len(y), TONES, dtype=torch.bool, device=y.device)
     density = torch.empty(len(y), TONES, dtype=torch.float64, device=y.device)
     clean_density = torch.ones(BINS, device=y.device)
@@ -123,9 +123,9 @@ def judge(
         for channel, part in enumerate(zip(*parts, before_parts, strict=True)):
             density[channel], tones[channel] = _tone_density(*part)
         decoys = _decoys(density, sizes, generator)
-        expected = _shares(_bins((decoys - some_predicted).abs() / some_scale))
+        expected = shares_of(bins_of((decoys - some_predicted).abs() / some_scale))
         share = _share(observed, expected, len(some_tone))
-        clean_density = _clean_density(observed - share * expected)
+        clean_density = falling_density(observed - share * expected)
         h = torch.cat([density[channel][tones] for channel, tones in enumerate(parts[0])])
         probability = _no_more_than(SLACK * share, damaged(some_ratio, some_scale, h))
     judged = damaged(ratio, scale, density.gather(1, tone.flatten(1)).view_as(tone))
@@ -236,12 +236,12 @@ def _no_more_than(share: float, probability: Tensor, counted: Tensor | None = No
     return torch.where(probability > bound, probability, probability.clamp(max=UNSURE))
 
 
-def _bins(ratio: Tensor) -> Tensor:
+def bins_of(ratio: Tensor) -> Tensor:
     position = (ratio.clamp(min=1e-6).log() - math.log(LEAST)) * (BINS / math.log(MOST / LEAST))
     return position.long().clamp(0, BINS - 1)
 
 
-def _shares(bins: Tensor) -> Tensor:
+def shares_of(bins: Tensor) -> Tensor:
     """(BINS,): the share of each bin."""
     counts = torch.bincount(bins.flatten(), minlength=BINS).double()
     return counts / counts.sum().clamp(min=1)
@@ -262,7 +262,7 @@ def _share(observed: Tensor, expected: Tensor, count: int) -> float:
     return min(0.98, float((most / decoys)[cuts].min()) / count)
 
 
-def _clean_density(mass: Tensor) -> Tensor:
+def falling_density(mass: Tensor) -> Tensor:
     """f by bin, (BINS,): the density that fits ``mass`` best and falls from 0 on."""
     edges = torch.logspace(math.log10(LEAST), math.log10(MOST), BINS + 1, dtype=torch.float64)
     widths = edges.diff().tolist()
@@ -275,12 +275,6 @@ def _clean_density(mass: Tensor) -> Tensor:
     density = torch.tensor([value / width for value, width, count in pooled for _ in range(int(count))])
     total = float((density * torch.tensor(widths)).sum())
     return (density / max(total, 1e-12)).clamp(min=1e-7).to(mass.device, torch.float32)
-
-
-def _around(values: Tensor, side: int) -> Tensor:
-    """(C, H, W): the mean of the square of that side around each value, its own left out."""
-    count = _sums(torch.ones_like(values[:1]), side).round()
-    return (_sums(values, side) - values) / (count - 1).clamp(min=1)
 
 
 def _sums(values: Tensor, side: int) -> Tensor:

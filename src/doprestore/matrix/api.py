@@ -34,8 +34,8 @@ class RpcaResult:
 
     low_rank is complete except for ``empty_rows`` and ``empty_columns`` (their numbers), which are NaN: too little is known
     of them, or they are wrong throughout. sparse is 0 there and at missing entries. outlier_share: the outliers among the
-    known entries; expected_mistakes: how many of them are expected to be no more than noise. level: the noise level
-    (standard deviation), in a shape that goes with y (None: there is no noise, or the solver did not come to it).
+    known entries; expected_mistakes: how many of them are expected to be no more than noise. noise: its standard
+    deviation, in a shape that goes with y (None: there is no noise, or the solver did not come to it).
     codes: values that were taken for fill codes or saturation, and not fitted to.
     residual: ‖rest‖_F / ‖y‖_F over the known entries. solution: "exact", "noise" or "convex" (see
     :class:`doprestore.matrix.solver.FastSolver`), "descent" (paper preset), "trivial" (a zero matrix), "unfinished".
@@ -60,7 +60,7 @@ class RpcaResult:
     empty_columns: tuple[int, ...] = ()
     codes: tuple[float, ...] = ()
     expected_mistakes: float = 0.0
-    level: np.ndarray | None = None
+    noise: np.ndarray | None = None
 
 
 def rpca(
@@ -154,7 +154,7 @@ def solve(
         empty_columns=empty[1],
         codes=tuple(codes),
         expected_mistakes=split.expected,
-        level=None if split.level is None else to_array(split.level, unit, np.dtype(np.float64)),
+        noise=None if split.noise is None else to_array(split.noise, unit, np.dtype(np.float64)),
         steps=steps,
         seconds=time.perf_counter() - start,
         device=str(low_rank.device),

@@ -10,7 +10,8 @@ seems to be needed, and together they explain little more than they have unknown
 
 Such a direction shows itself by sparse vectors in the row space and in the column space of the fit. They are found as
 minimisers of ‖x‖_1 in that space with one entry held at 1 (Qu, Sun, Wright, "Finding a sparse vector in a subspace",
-2014), by reweighted least squares, and held to be sparse only if the space contains them to rounding error.
+2014), by reweighted least squares, and held to be sparse only if the space contains them to rounding error. One of the two
+is enough: where R is too large to be found, the columns C are fitted again without the direction, each by itself.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import math
 
 import torch
 from torch import Tensor
+
+from doprestore.matrix.lines import fit_lines
 
 # Entries that a direction must explain for each of its unknowns; as for the fit as a whole (verdict.is_exact).
 FOR_EACH = 1.2
@@ -30,15 +33,18 @@ LINES = 600
 PRIOR = 0.05
 # Rounds of reweighting; in each the size below which entries count as equally small falls by so much, to 1e-8 of the mean.
 ROUNDS, FALLS = 27, 0.5
+# After so many rounds, a vector that is going to be sparse has at least this share of its entries below that share of the
+# largest one. Of a vector of a generic space a tenth are.
+HALFWAY, FEW, SMALL = 12, 0.3, 0.05
 # An entry of a vector of the space counts as 0 below this share of the largest one.
 ZERO = {torch.float32: 1e-3, torch.float64: 1e-6}
 
 
-def unearned(y: Tensor, known: Tensor | None, u: Tensor, v: Tensor, level: float) -> tuple[Tensor, Tensor] | None:
+def unearned(y: Tensor, known: Tensor | None, u: Tensor, v: Tensor, tolerance: float) -> tuple[Tensor, Tensor] | None:
     """The factors of U Vᵀ without the direction that it has earned least; None when all are earned.
 
     y, known: (rows, columns), known None: everywhere. u, v: (rows, rank) and (columns, rank), in any float type.
-    level: |y − U Vᵀ| up to which an entry agrees.
+    tolerance: |y − U Vᵀ| up to which an entry agrees.
     """
     rank, zero = u.shape[1], ZERO[y.dtype]
     if rank < 2:
@@ -47,7 +53,7 @@ def unearned(y: Tensor, known: Tensor | None, u: Tensor, v: Tensor, level: float
     right, second = torch.linalg.qr(v.double())
     core = first @ second.T  # U Vᵀ = left core rightᵀ
     inverse = torch.linalg.inv(core)
-    wrong = (y - u @ v.T).abs() > level
+    wrong = (y - u @ v.T).abs() > tolerance
     wrong = (wrong if known is None else wrong & known).float()
     rows, columns = sparse_vectors(left, wrong.sum(1), zero), sparse_vectors(right, wrong.sum(0), zero)
     # A vector that is sparse on one side alone goes with the one on the other side that is nearest to it.
@@ -59,14 +65,44 @@ def unearned(y: Tensor, known: Tensor | None, u: Tensor, v: Tensor, level: float
         t = (q @ inverse @ w).item()
         if abs(t) < zero * (torch.linalg.matrix_norm(inverse, 2) * w.norm() * q.norm()).item():
             continue
-        shortfall = _shortfall(y, known, u, v, left @ w, right @ q / t, level)
+        shortfall = _shortfall(y, known, u, v, left @ w, right @ q / t, tolerance)
         if shortfall > worst:
             worst, found = shortfall, core - torch.outer(w, q) / t
-    if found is None:
-        return None
-    a, sigma, b = torch.linalg.svd(found)
-    keep = slice(0, rank - 1)
-    return (left @ a)[:, keep] * sigma[keep], (right @ b.T)[:, keep]
+    if found is not None:
+        a, sigma, b = torch.linalg.svd(found)
+        keep = slice(0, rank - 1)
+        return (left @ a)[:, keep] * sigma[keep], (right @ b.T)[:, keep]
+    for q in columns:
+        shortfall, pair = _without(y, known, left @ core, right, q, tolerance)
+        if shortfall > 0:
+            return pair
+    for w in rows:
+        shortfall, pair = _without(y.T, None if known is None else known.T, right @ core.T, left, w, tolerance)
+        if shortfall > 0:
+            return pair[1], pair[0]
+    return None
+
+
+def _without(
+    y: Tensor, known: Tensor | None, u: Tensor, v: Tensor, q: Tensor, tolerance: float
+) -> tuple[float, tuple[Tensor, Tensor]]:
+    """Leave out the direction of U Vᵀ that only the columns C with v q != 0 have, and fit these again, each by itself, by
+    what the other columns consist of. How many entries that direction explains too few, and the factors that are left."""
+    x = (v @ q).abs()
+    columns = x > ZERO[y.dtype] * x.max()
+    others = torch.linalg.svd(q[None])[2][1:].T  # (rank, rank - 1), orthogonal to q
+    basis, triangle = torch.linalg.qr(u @ others)
+    data = y[:, columns].double()
+    seen = None if known is None else known[:, columns]
+    coefficients = fit_lines(data, basis, seen)[0]
+    fit, again = u @ v[columns].T, basis @ coefficients
+    agree, agree_again = ((data - values).abs() <= tolerance for values in (fit, again))
+    rows = ((fit - again).abs() > tolerance).any(1)
+    if seen is not None:
+        agree, agree_again = agree & seen, agree_again & seen
+    rest = v @ others @ triangle.T
+    rest[columns] = coefficients.T
+    return _price(rows, columns) - int(agree.sum()) + int(agree_again.sum()), (basis, rest)
 
 
 def sparse_vectors(basis: Tensor, wrong: Tensor, zero: float) -> list[Tensor]:
@@ -79,10 +115,10 @@ def sparse_vectors(basis: Tensor, wrong: Tensor, zero: float) -> list[Tensor]:
     spread = torch.linspace(0, lines - 1, LINES // 3, device=basis.device).long()
     some = torch.cat([order[: LINES // 3], worst[: LINES // 3], spread]).unique()
     costs = 1 / (PRIOR + wrong.to(basis) / wrong.max().clamp_min(1))
-    w = torch.cat([
-        _least_absolute(basis[some], basis[order[:STARTS]]),
-        _least_absolute(basis[some] * costs[some, None], basis[worst[:STARTS]]),
-    ])  # fmt: skip
+    held = torch.cat([basis[order[:STARTS]], basis[worst[:STARTS]]])
+    prices = torch.ones((len(held), len(some)), dtype=basis.dtype, device=basis.device)
+    prices[len(order[:STARTS]) :] = costs[some]
+    w = _least_absolute(basis[some], held, prices)
     sizes = (w @ basis.T).abs()
     found: list[Tensor] = []
     different: list[Tensor] = []
@@ -99,30 +135,38 @@ def sparse_vectors(basis: Tensor, wrong: Tensor, zero: float) -> list[Tensor]:
     return found
 
 
-def _least_absolute(basis: Tensor, held: Tensor) -> Tensor:
-    """(k, rank): w of the least ‖basis w‖_1 with ⟨held, w⟩ = 1, for each row of ``held``, by reweighted least squares."""
+def _least_absolute(basis: Tensor, held: Tensor, costs: Tensor) -> Tensor:
+    """(at most k, rank): w of the least Σ costs |basis w| with ⟨held, w⟩ = 1, for each row of ``held`` (k, rank) and of
+    ``costs`` (k, lines), by reweighted least squares; without those that are seen to be dense after HALFWAY rounds."""
+    rank = basis.shape[1]
+    products = (basis[:, :, None] * basis[:, None, :]).flatten(1)
     w = held / held.square().sum(1, keepdim=True)
     for number in range(ROUNDS):
         x = (w @ basis.T).abs()
-        weights = 1 / (x + FALLS**number * x.mean(1, keepdim=True) + 1e-300)
-        gram = torch.einsum("sl,li,lj->sij", weights, basis, basis)
+        if number == HALFWAY:
+            hopeful = (x < SMALL * x.amax(1, keepdim=True)).double().mean(1) > FEW
+            w, held, costs, x = w[hopeful], held[hopeful], costs[hopeful], x[hopeful]
+            if not len(w):
+                break
+        x = x * costs
+        weights = costs.square() / (x + FALLS**number * x.mean(1, keepdim=True) + 1e-300)
+        gram = (weights @ products).reshape(-1, rank, rank)
         gram.diagonal(dim1=1, dim2=2).add_(1e-14 * gram.diagonal(dim1=1, dim2=2).mean(1, keepdim=True))
         w = torch.linalg.solve_ex(gram, held)[0]
         w = torch.nan_to_num(w / (w * held).sum(1, keepdim=True))
     return w
 
 
-def _shortfall(y: Tensor, known: Tensor | None, u: Tensor, v: Tensor, x: Tensor, z: Tensor, level: float) -> float:
+def _shortfall(y: Tensor, known: Tensor | None, u: Tensor, v: Tensor, x: Tensor, z: Tensor, tolerance: float) -> float:
     """How many entries x zᵀ explains too few: its price minus those that agree with the fit thanks to it."""
     rows, columns = (vector.abs() > ZERO[y.dtype] * vector.abs().max() for vector in (x, z))
-    price = sum(FOR_EACH * int(lines.sum()) + _choices(len(lines), int(lines.sum())) for lines in (rows, columns))
-    across = _explained(y, known, u, v, x, z, rows, level)
-    down = _explained(y.T, None if known is None else known.T, v, u, z, x, columns, level)
-    return price - min(across, down)
+    across = _explained(y, known, u, v, x, z, rows, tolerance)
+    down = _explained(y.T, None if known is None else known.T, v, u, z, x, columns, tolerance)
+    return _price(rows, columns) - min(across, down)
 
 
 def _explained(
-    y: Tensor, known: Tensor | None, u: Tensor, v: Tensor, x: Tensor, z: Tensor, rows: Tensor, level: float
+    y: Tensor, known: Tensor | None, u: Tensor, v: Tensor, x: Tensor, z: Tensor, rows: Tensor, tolerance: float
 ) -> int:
     """How many more entries of ``rows`` agree with the fit than without x zᵀ.
 
@@ -131,9 +175,14 @@ def _explained(
     """
     data, fit = y[rows].double(), u[rows].double() @ v.double().T
     seen = torch.ones_like(data, dtype=torch.bool) if known is None else known[rows]
-    agree = (((data - fit).abs() <= level) & seen).sum(1)
-    others = (((data - fit + torch.outer(x[rows], z)).abs() <= level) & seen).sum(1)
+    agree = (((data - fit).abs() <= tolerance) & seen).sum(1)
+    others = (((data - fit + torch.outer(x[rows], z)).abs() <= tolerance) & seen).sum(1)
     return int((agree - torch.maximum(others, agree.clamp_max(u.shape[1] - 1))).sum())
+
+
+def _price(*sides: Tensor) -> float:
+    """Of a direction that is 0 but for these rows and columns: its unknowns, and how many choices of them there are."""
+    return sum(FOR_EACH * int(lines.sum()) + _choices(len(lines), int(lines.sum())) for lines in sides)
 
 
 def _choices(total: int, chosen: int) -> float:

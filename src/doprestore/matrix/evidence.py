@@ -14,8 +14,8 @@ from doprestore.matrix.verdict import SPARE, SURPLUS, Evidence
 MOST_LINES = 0.8
 
 
-def support(y: Tensor, r: Tensor, known: Tensor | None, rank: int, level: float) -> Evidence:
-    """The evidence for a fit of that rank that leaves the residual ``r`` of ``y``: what |r| <= level agrees with.
+def support(y: Tensor, r: Tensor, known: Tensor | None, rank: int, tolerance: float) -> Evidence:
+    """The evidence for a fit of that rank that leaves the residual ``r`` of ``y``: what |r| <= tolerance agrees with.
 
     Zeros of y count as evidence of a line, but neither for nor against the whole. A line that has fewer known entries
     than it takes to determine it counts as determined, as long as four in five are; it will be left empty.
@@ -23,7 +23,7 @@ def support(y: Tensor, r: Tensor, known: Tensor | None, rank: int, level: float)
     rows, columns = y.shape
     agreeing, total, across, down = 0, 0, [], y.new_zeros(columns, dtype=torch.float64)
     for index, (residual, data) in enumerate(zip(blocks(r), blocks(y), strict=True)):
-        agrees = residual.abs() <= level
+        agrees = residual.abs() <= tolerance
         seen = data != 0
         if known is not None:
             agrees &= blocks(known)[index]

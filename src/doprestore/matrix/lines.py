@@ -1,7 +1,7 @@
 """Lines of data as combinations of known ones, with gross errors among their entries: each line is fitted by itself.
 
 Reweighted least squares: least absolute deviations first, which up to half of wrong entries hardly move, then only the
-entries near the fit, in units of a noise level that each line has for itself.
+entries near the fit, in units of a noise that each line has for itself.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 ABSOLUTE = 6
 # Rounds, at most, with the entries near the fit alone.
 TRIMMED = 8
-# What is off by more than so many noise levels is not fitted to.
+# What is off by more than so many standard deviations of the noise is not fitted to.
 FAR = 3.0
 # The standard deviation of Gaussian noise, over its median size and over that of what is left within FAR.
 OVER_MEDIAN = 1.4826
@@ -27,7 +27,7 @@ def fit_lines(y: Tensor, basis: Tensor, known: Tensor | None = None, *, start: T
     """Fit every column of ``y`` (entries, lines) by basis (entries, rank) @ coefficients.
 
     known: bool, like y; entries that are not are not looked at. start: (rank, lines), coefficients to begin the trimming
-    from. noise: a level that no line falls below. Returns the coefficients (rank, lines), the noise levels (lines,) and the
+    from. noise: no line has less. Returns the coefficients (rank, lines), the noise of each (lines,) and the
     entries that were fitted to, bool like y.
     """
     outer = (basis[:, :, None] * basis[:, None, :]).flatten(1)
@@ -43,10 +43,10 @@ def fit_lines(y: Tensor, basis: Tensor, known: Tensor | None = None, *, start: T
             weights = possible / torch.maximum(size, 0.1 * (size * possible).sum(0) / counts + tiny)
     assert coefficients is not None
     size = (y - basis @ coefficients).abs_()
-    level = OVER_MEDIAN * _median(size, known)
+    spread = OVER_MEDIAN * _median(size, known)
     near = torch.zeros_like(y, dtype=torch.bool)
     for _ in range(TRIMMED):
-        before, near = near, size <= FAR * torch.maximum(level, floor)
+        before, near = near, size <= FAR * torch.maximum(spread, floor)
         if known is not None:
             near &= known
         if torch.equal(before, near):
@@ -55,8 +55,8 @@ def fit_lines(y: Tensor, basis: Tensor, known: Tensor | None = None, *, start: T
         coefficients = weighted_fit(y, basis, outer, weights)
         size = (y - basis @ coefficients).abs_()
         left = (weights.sum(0) - basis.shape[1]).clamp_min(1)
-        level = ((size * weights).square().sum(0) / left).sqrt() / WITHIN
-    return coefficients, torch.maximum(level, floor), near
+        spread = ((size * weights).square().sum(0) / left).sqrt() / WITHIN
+    return coefficients, torch.maximum(spread, floor), near
 
 
 def weighted_fit(y: Tensor, basis: Tensor, outer: Tensor, weights: Tensor) -> Tensor:

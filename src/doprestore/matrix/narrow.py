@@ -4,7 +4,7 @@ In a row of 8 entries with 3 unknowns, one outlier tilts what an M-estimate make
 wrong in its stead. So few entries can be searched: for every set S of up to a few of them, leave S out, fit the rest by
 least squares, and take the set for which
 
-    the sum of squares over the rest, in noise levels, plus a price for each entry in S
+    the sum of squares over the rest, in standard deviations of the noise, plus a price for each entry in S
 
 is least (least squares with an ℓ0 penalty: an outlier of unknown size costs the price, whatever its size).
 """
@@ -26,12 +26,12 @@ SETS = 1000
 AT_ONCE = 2**21
 
 
-def fewest_outliers(z: Tensor, seen: Tensor, start: Tensor, v: Tensor, level: Tensor, price: float) -> Tensor:
+def fewest_outliers(z: Tensor, seen: Tensor, start: Tensor, v: Tensor, noise: Tensor, price: float) -> Tensor:
     """Which entries of ``z`` (rows, columns) are good, bool, given the column factor ``v`` (columns, rank).
 
     seen: the known entries. start: bool, a set of good ones for each row, which is tried, too: where there are more
-    outliers than can be searched for, an M-estimate may have found them. level: (columns,) noise levels. price: of an
-    outlier, in squared noise levels.
+    outliers than can be searched for, an M-estimate may have found them. noise: (columns,) standard deviations. price: of an
+    outlier, in squared standard deviations.
     """
     good = torch.zeros_like(seen)
     patterns, which = torch.unique(seen, dim=0, return_inverse=True)
@@ -42,9 +42,9 @@ def fewest_outliers(z: Tensor, seen: Tensor, start: Tensor, v: Tensor, level: Te
             continue
         # With more outliers than that, another fit may agree with as many entries.
         sets = _sets(len(columns), max(0, len(columns) - v.shape[1]) // 2).to(z.device)
-        factor = v[columns] / level[columns, None]
+        factor = v[columns] / noise[columns, None]
         makers = _residual_makers(factor, sets)
-        scaled = z[rows][:, columns] / level[columns]
+        scaled = z[rows][:, columns] / noise[columns]
         # Where all entries together cost less than one outlier, no set can be better.
         doubtful = (scaled @ makers[0]).square().sum(1) > price
         good[rows[:, None], columns] = True

@@ -2,7 +2,7 @@
 
 Flow and refit (:mod:`doprestore.matrix.flow`, :mod:`doprestore.matrix.refit`) are made for data that is exact. A table
 that somebody measured has a mean, columns in different units, noise of another size in each, and weak factors beside
-strong ones. Here every column (of a wide table: every row) has its own unit and its own noise level, and the rank is
+strong ones. Here every column (of a wide table: every row) has its own unit and its own noise, and the rank is
 whatever stands out of that noise:
 
 1. start from a robust centre of each column, which is a matrix of rank one;
@@ -27,9 +27,9 @@ from doprestore.matrix.weighted import FLOOR, WIDE, WeightedFit
 
 # Sweeps of least squares between two looks at the residual.
 SWEEPS = 12
-# What a residual may reach of the limit and still be called noise, where rank and levels go round in circles.
+# What a residual may reach of the limit and still be called noise, where rank and noise go round in circles.
 WHITE = 1.2
-# Looks at the residual at most, where levels and rank do not settle.
+# Looks at the residual at most, where noise and rank do not settle.
 MOST_ROUNDS = 12
 # They have settled when no unit changes by more than this (of its logarithm) from round to round.
 SETTLED = 0.1
@@ -44,7 +44,7 @@ _STATE = (
     "u",
     "v",
     "unit",
-    "level",
+    "noise",
     "base",
     "phase",
     "sweep",
@@ -84,7 +84,7 @@ class NoisyFit(WeightedFit):
     @property
     def at_floor(self) -> bool:
         """Whether there is no more noise than the floor, so that it may be less."""
-        return self.rank > 0 and self.noise() <= 2 * self.floor and self.floor > 1.5 * LEAST
+        return self.rank > 0 and self.typical_noise() <= 2 * self.floor and self.floor > 1.5 * LEAST
 
     def lower_floor(self) -> None:
         """Go on with a lower floor of the noise."""
@@ -102,7 +102,7 @@ class NoisyFit(WeightedFit):
         if self.sweep < SWEEPS and self.rank:
             return
         self.sweep = 0
-        self.level = self._levels()
+        self.noise = self._column_noise()
         {"grow": self._after_growth, "fewer": self._after_fewer, "apart": self._after_apart}[self.phase]()
         if self.done and self.rank and len(self.v) <= narrow.COLUMNS:
             self._search_rows()
@@ -154,8 +154,8 @@ class NoisyFit(WeightedFit):
         """Go on, perhaps with the lines that need a direction of their own; or end."""
         self.phase = "grow"
         change = self._choose_units()
-        self.coming_nearer = self.floor < FLOOR and self.noise() < self.last / 2
-        self.last = self.noise()
+        self.coming_nearer = self.floor < FLOOR and self.typical_noise() < self.last / 2
+        self.last = self.typical_noise()
         if self.coming_nearer:
             return
         if self.round < MOST_ROUNDS and (self.added or change > SETTLED):
@@ -201,7 +201,7 @@ class NoisyFit(WeightedFit):
         return self.top > 1
 
     def _save(self) -> None:
-        self.before = {name: getattr(self, name) for name in ("u", "v", "level")}
+        self.before = {name: getattr(self, name) for name in ("u", "v", "noise")}
 
     def _back(self) -> None:
         for name, value in self.before.items():

@@ -2,7 +2,7 @@
 
 The outliers and the rank come from the flow. Each step drops the entries whose residual exceeds a threshold, moves
 L = U Vᵀ towards the others (one alternating least-squares step on the completed matrix, over-relaxed for the
-dropped share), and lowers the threshold by a fixed factor, but not below the level of dense noise. With exact data
+dropped share), and lowers the threshold by a fixed factor, but not below dense noise. With exact data
 this converges linearly to rounding error.
 
 Lowered too fast, the threshold drops good entries for ever, and the fit looks perfect on what is left. Hence the
@@ -40,7 +40,11 @@ STILL = 10
 # Steps at most: a fit of the wrong rank may go round in circles; at the slowest decay exact ones need 250.
 MOST_STEPS = 300
 
-_STATE = ("decay", "scale", "threshold", "noise", "share", "steps", "still", "least", "done")
+# All lines are solved by themselves once the share of dropped entries changes by no more than this from step to step, the
+# threshold is below so many typical entries, and the entries times the rank squared are no more than so many.
+SETTLED, NEAR, DIRECT = 0.002, 0.01, 2_000_000
+
+_STATE = ("decay", "scale", "threshold", "noise", "share", "steps", "still", "patience", "least", "settled", "done")
 
 
 class Refit:
@@ -69,7 +73,9 @@ class Refit:
         self.share = 0.0  # of the known entries that are dropped
         self.steps = 0
         self.still = 0  # steps without progress
+        self.patience = STILL
         self.least = math.inf  # the noise so far
+        self.settled = False  # what is dropped is all but known
         self.done = False
         self._r: Tensor | None = None  # working memory: fresh memory at every step would cost more than the step
 
@@ -88,20 +94,45 @@ class Refit:
         else:
             self.threshold = min(before, max(floor, self.decay * before))
         bad = self._drop(r)
-        if noise_before < math.inf:
+        direct = self.settled
+        if noise_before < math.inf and not direct:
             self._solve_slow_lines(r, bad)
         trusted = self.total - int(torch.count_nonzero(bad))
         self.share = 1 - trusted / self.total
         self.noise = torch.linalg.vector_norm(r).item() / math.sqrt(max(trusted, 1))
-        relax = r.numel() / max(trusted, r.numel() // 20)
+        self.settled = (
+            abs(self.share - share_before) <= SETTLED
+            and self.threshold <= NEAR * self.scale
+            and self.y.numel() * self.rank**2 <= DIRECT
+        )
+        if direct:
+            self._solve_all_lines(r, bad)
+        else:
+            self._relax(r, r.numel() / max(trusted, r.numel() // 20))
+        self._finish(before, share_before)
+
+    def _relax(self, r: Tensor, relax: float) -> None:
+        """One step of alternating least squares on the completed matrix."""
         u, _ = torch.linalg.qr(torch.addmm(self.u, r, self.v, alpha=relax))
         v = self.v @ (self.u.T @ u) + relax * (u.T @ r).T  # twice as fast as r.T @ u
         self.v, triangle = torch.linalg.qr(v)
         self.u = u @ triangle.T
-        self._finish(before, share_before)
+
+    def _solve_all_lines(self, r: Tensor, bad: Tensor) -> None:
+        """One step of alternating least squares on the trusted entries alone, which costs rank² times the entries, and comes
+        nearer by a factor of 6 where the other does by 2 (30 % outliers)."""
+        trusted = ~bad if self.known is None else self.known & ~bad
+        weights = trusted.to(r.dtype)
+        self.u = self.u + _least_squares(weights, r, self.v)
+        self.u, triangle = torch.linalg.qr(self.u)
+        self.v = self.v @ triangle.T
+        r = (self.y - self.u @ self.v.T).mul_(weights)
+        self.v = self.v + _least_squares(weights.T, r.T, self.u)
+        self.v, triangle = torch.linalg.qr(self.v)
+        self.u = self.u @ triangle.T
 
     def _drop(self, r: Tensor) -> Tensor:
-        """Set to 0 in ``r`` the entries above the threshold and above their row's and column's own level.
+        """Set to 0 in ``r`` the entries above the threshold and above their row's and column's own limit.
 
         Return where, bool (rows, columns). A row or column that is still badly fitted as a whole would lose all its
         entries to the common threshold.
@@ -186,19 +217,29 @@ class Refit:
 
     def _finish(self, before: float, share_before: float) -> None:
         """Go on in full precision, or end, once nothing moves any more."""
-        level = AGREES[self.y.dtype] * self.scale
+        tolerance = AGREES[self.y.dtype] * self.scale
         moves = self.threshold <= 0.99 * before or self.noise <= 0.98 * self.least
         self.still = 0 if moves else self.still + 1
         self.least = min(self.least, self.noise)
-        exact = self.noise < 0.02 * level and self.share >= share_before  # no entry is still coming back
+        exact = self.noise < 0.02 * tolerance and self.share >= share_before  # no entry is still coming back
         if self.steps >= MOST_STEPS:
             self.done = True
-        elif self.y.dtype != self.target.dtype and (self.threshold < 20 * level or self.noise < level):
+        elif self.y.dtype != self.target.dtype and (self.threshold < 20 * tolerance or self.noise < tolerance):
             self.y = self.target
             self.u, self.v = self.u.to(self.y.dtype), self.v.to(self.y.dtype)
             self.still, self.least = 0, math.inf
         else:
-            self.done = exact or self.still >= STILL or not math.isfinite(self.noise)
+            self.done = exact or self.still >= self.patience or not math.isfinite(self.noise)
+
+
+def _least_squares(weights: Tensor, r: Tensor, v: Tensor) -> Tensor:
+    """(lines, rank): the change of each line by which ``v`` (entries, rank) fits what is left in ``r`` (lines, entries)."""
+    rank = v.shape[1]
+    gram = (weights @ (v[:, :, None] * v[:, None, :]).flatten(1)).reshape(-1, rank, rank)
+    diagonal = gram.diagonal(dim1=1, dim2=2)
+    diagonal += 1e-12 * diagonal.mean(1, keepdim=True) + torch.finfo(v.dtype).tiny
+    change, failed = torch.linalg.solve_ex(gram, r @ v)
+    return torch.where((failed == 0)[:, None] & torch.isfinite(change), change, 0)
 
 
 def _quantile(values: Tensor, q: float) -> float:

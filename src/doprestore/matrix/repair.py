@@ -34,8 +34,8 @@ def repairs(values: np.ndarray, result: RpcaResult, whole: np.ndarray) -> tuple[
 class Outliers:
     """The wrong entries, from the surest to the least sure: where they are, what stands there and what belongs there.
 
-    deviations: how many noise levels apart these are, infinite where there is no noise. sure: of entries that are at least
-    as far off, at least this share is wrong (1 - the q-value of Benjamini and Hochberg).
+    deviations: how far apart these are, in units of the noise, infinite where there is no noise. sure: of entries
+    that are at least as far off, at least this share is wrong (1 - the q-value of Benjamini and Hochberg).
     """
 
     rows: np.ndarray
@@ -51,13 +51,13 @@ def outliers(values: np.ndarray, result: RpcaResult) -> Outliers:
     rows, columns = np.nonzero(result.sparse)
     old, new = values[rows, columns], result.low_rank[rows, columns]
     distance = np.abs(old.astype(np.float64) - new)
-    if result.level is None:
+    if result.noise is None:
         deviations, sure = np.full(len(rows), np.inf), np.ones(len(rows))
     else:
-        level = np.broadcast_to(result.level, result.low_rank.shape)
+        noise = np.broadcast_to(result.noise, result.low_rank.shape)
         with np.errstate(divide="ignore", invalid="ignore"):
-            sizes = np.abs(values.astype(np.float64) - result.low_rank) / level
-            deviations = distance / level[rows, columns]
+            sizes = np.abs(values.astype(np.float64) - result.low_rank) / noise
+            deviations = distance / noise[rows, columns]
         known = sizes[np.isfinite(sizes)]
         law = fit_law(np.histogram(known, BINS, (0, LIMIT))[0])
         descending = np.argsort(-deviations, kind="stable")

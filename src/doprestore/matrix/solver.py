@@ -24,6 +24,9 @@ from doprestore.matrix.weighted import FLOOR
 ATTEMPTS = ((10, 0.5), (20, 0.7), (40, 0.85))
 # The same factor for a refit that starts from the noisy fit or from an exact one, and from the convex limit.
 POLISH_DECAY, LAST_DECAY = 0.7, 0.9
+# Steps without progress after which a fit of one rank less than an exact one is given up: where it is exact as well, it
+# comes nearer from the first step on.
+BRIEF = 4
 # An exact fit is looked at twice where at least this share of its entries are outliers, and entries are missing or no more
 # than so many.
 DOUBTFUL, SMALL = 0.05, 10_000
@@ -34,8 +37,8 @@ PENALTY_GROWTH = 1.2
 FLOW_FLOOR, CONVEX_FLOOR = 0.01, 1e-5
 # The flow sees entries clipped at so many times their 75 % quantile: gross outliers must not set its scale.
 CLIP = 10.0
-# Noise levels around the convex answer are at least this share of a typical entry: it is computed no more closely.
-CONVEX_LEVEL = 1e-7
+# The noise around the convex answer is at least this share of a typical entry: it is computed no more closely.
+CONVEX_NOISE = 1e-7
 _STATE = ("steps", "attempt", "solution", "done", "flow_target", "polishing")
 
 
@@ -97,7 +100,7 @@ class FastSolver:
         if self.convex is not None:
             return self.convex.primal if self.convex.steps else math.nan
         if self.noisy is not None:
-            return self.noisy.noise()
+            return self.noisy.typical_noise()
         assert self.flow is not None
         return self.flow.residual
 
@@ -130,9 +133,11 @@ class FastSolver:
         if self.done:
             self.flow = self.coarse = None  # free their memory
         if self.refit is not None:
-            return split_refit(self.data, self.refit, self.scaling, _level(self.refit) if self.solution == "exact" else None)
+            return split_refit(
+                self.data, self.refit, self.scaling, _tolerance(self.refit) if self.solution == "exact" else None
+            )
         if self.convex is not None:
-            return split_convex(self.data, self.convex, CONVEX_LEVEL * self.norm / math.sqrt(self.y.numel()))
+            return split_convex(self.data, self.convex, CONVEX_NOISE * self.norm / math.sqrt(self.y.numel()))
         if self.noisy is not None:
             return split_noisy(self.data, self.noisy)
         assert self.flow is not None
@@ -176,7 +181,7 @@ class FastSolver:
         if self.symmetric:
             values, refit.v = psd_part(refit.u, refit.v)
             refit.u = refit.v * values
-        evidence = support(refit.target, refit.residual(), refit.known, refit.rank, _level(refit))
+        evidence = support(refit.target, refit.residual(), refit.known, refit.rank, _tolerance(refit))
         simplest, self.simplest = self.simplest, None
         if not is_exact(evidence):
             if simplest is None:
@@ -185,14 +190,14 @@ class FastSolver:
                 self.refit = simplest
                 self.solution, self.done = "exact", True
             return
-        fewer = unearned(refit.target, refit.known, refit.u, refit.v, _level(refit))
+        fewer = unearned(refit.target, refit.known, refit.u, refit.v, _tolerance(refit))
         if fewer is not None:
             self._start_refit(*svd_of_product(*fewer), POLISH_DECAY)
         elif refit.rank > 1 and self._is_doubtful(evidence):
             self.simplest = refit
             refit.release()
             u, sigma, v = svd_of_product(refit.u, refit.v)
-            self._start_refit(u[:, :-1], sigma[:-1], v[:, :-1], POLISH_DECAY)
+            self._start_refit(u[:, :-1], sigma[:-1], v[:, :-1], POLISH_DECAY).patience = BRIEF
         else:
             self.solution, self.done = "exact", True
 
@@ -261,7 +266,7 @@ class FastSolver:
         return self.convex
 
 
-def _level(refit: Refit) -> float:
+def _tolerance(refit: Refit) -> float:
     """What counts as agreement with a refit, in its units."""
     return AGREES[refit.target.dtype] * refit.scale
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from doprestore.matrix.blocks import blocks
+from doprestore.matrix.columns import column_noise
 from doprestore.matrix.convex import ConvexRPCA
 from doprestore.matrix.flow import Flow
-from doprestore.matrix.levels import levels
 from doprestore.matrix.linalg import guess_rank
 from doprestore.matrix.noise import NoisyFit
 from doprestore.matrix.refit import Refit
@@ -22,9 +22,9 @@ from doprestore.matrix.verdict import SPARE
 # A line is the only one with some direction if the others have less than this share of it (of its square). Rounding
 # leaves 1e-20, a direction of two lines 1e-1.
 LONELY = 1e-6
-# Lines, evenly spread, that the noise levels around the convex answer are taken from; all, where there are no more.
+# Lines, evenly spread, that the noise around the convex answer is taken from; all, where there are no more.
 SOME_LINES = 4000
-# Bins up to LIMIT, of a twentieth of a noise level each, of the histogram that the law of the noise is fitted to.
+# Bins up to LIMIT, of a twentieth of a standard deviation each, of the histogram that the law of the noise is fitted to.
 BINS = 60
 
 
@@ -46,15 +46,15 @@ class Data:
 
 @dataclass
 class Split:
-    """The answer as it stands. rest: ‖y − low_rank − sparse‖_F. level: the noise level of each entry of which it is known,
-    in a shape that goes with y (None: rounding error). expected: how many of the outliers are expected to be noise.
+    """The answer as it stands. rest: ‖y − low_rank − sparse‖_F. noise: its standard deviation, where known, in a
+    shape that goes with y (None: rounding error). expected: how many of the outliers are expected to be noise.
     empty: the rows and the columns, bool, that too few entries determine; they are NaN in low_rank."""
 
     low_rank: Tensor
     sparse: Tensor
     rank: int
     rest: float
-    level: Tensor | None = None
+    noise: Tensor | None = None
     expected: float = 0.0
     empty: tuple[Tensor, Tensor] | None = None
 
@@ -70,11 +70,13 @@ def split_flow(data: Data, flow: Flow, floor: float) -> Split:
     return Split(low_rank, sparse, guess_rank(sigma, floor), torch.linalg.vector_norm(rest).item())
 
 
-def split_refit(data: Data, refit: Refit, scaling: Tensor | None, level: float | None) -> Split:
-    """Of a refit to data / scaling. level: what counts as agreement of an exact one; None for one that is not known to
+def split_refit(data: Data, refit: Refit, scaling: Tensor | None, tolerance: float | None) -> Split:
+    """Of a refit to data / scaling. tolerance: what counts as agreement of an exact one; None for one that is not known to
     be exact."""
     low_rank, rank = refit.u @ refit.v.T, refit.rank
-    limits = torch.full((1, 1), refit.threshold if level is None else level, dtype=low_rank.dtype, device=low_rank.device)
+    limits = torch.full(
+        (1, 1), refit.threshold if tolerance is None else tolerance, dtype=low_rank.dtype, device=low_rank.device
+    )
     if scaling is not None:
         low_rank, limits = low_rank.mul_(scaling), limits * scaling
     sparse = data.minus(low_rank)
@@ -89,7 +91,7 @@ def split_refit(data: Data, refit: Refit, scaling: Tensor | None, level: float |
         across.append(rest.sum(1))
         down = down + rest.sum(0)
     empty = None
-    if level is not None:
+    if tolerance is not None:
         alone = lonely(refit.u, refit.v)
         rank -= sum(int(lines.sum()) for lines in alone)
         empty = (torch.cat(across) < rank + SPARE) | alone[0], (down < rank + SPARE) | alone[1]
@@ -129,13 +131,13 @@ def split_noisy(data: Data, noisy: NoisyFit) -> Split:
     if noisy.wide:
         empty.reverse()
     leave_empty(low_rank, sparse, (empty[0], empty[1]))
-    level = noisy.level * noisy.unit * law.scale
-    return Split(low_rank, sparse, rank, math.sqrt(squares), _across(level, noisy.wide), expected, (empty[0], empty[1]))
+    noise = noisy.noise * noisy.unit * law.scale
+    return Split(low_rank, sparse, rank, math.sqrt(squares), _across(noise, noisy.wide), expected, (empty[0], empty[1]))
 
 
 def split_convex(data: Data, convex: ConvexRPCA, smallest: float) -> Split:
-    """Of the s of (8), only what stands out of a robust noise level: soft thresholding makes s of dense noise, too.
-    smallest: noise level that is taken for one, in units of the data."""
+    """Of the s of (8), only what stands out of a robust noise: soft thresholding makes s of dense noise, too.
+    smallest: the least that is taken for noise, in units of the data."""
     low_rank, rank = convex.low_rank, convex.rank
     sparse = data.minus(low_rank)
     wide = sparse.shape[0] < sparse.shape[1]
@@ -143,21 +145,21 @@ def split_convex(data: Data, convex: ConvexRPCA, smallest: float) -> Split:
     seen = torch.ones_like(sparse, dtype=torch.bool) if data.seen is None else data.seen
     seen = seen.T if wide else seen
     some = slice(None, None, max(1, len(lines) // SOME_LINES))
-    level = levels(lines[some].double(), seen[some]).clamp_min(smallest)
+    noise = column_noise(lines[some].double(), seen[some]).clamp_min(smallest)
     gathered = _Deviations()
     for block, known in zip(blocks(lines), blocks(seen), strict=True):
-        gathered.add((block.abs() / level)[known])
+        gathered.add((block.abs() / noise)[known])
     law, at, expected = gathered.law()
     squares = 0.0
     for block in blocks(lines):
-        rest = block.abs() <= at * level
+        rest = block.abs() <= at * noise
         squares += block[rest].double().square().sum().item()
         block.masked_fill_(rest, 0)
     empty = None
     if data.known is not None:
         empty = ~data.known.any(1), ~data.known.any(0)
         leave_empty(low_rank, sparse, empty)
-    return Split(low_rank, sparse, rank, math.sqrt(squares), _across(level * law.scale, wide), expected, empty)
+    return Split(low_rank, sparse, rank, math.sqrt(squares), _across(noise * law.scale, wide), expected, empty)
 
 
 def law_around(noisy: NoisyFit, data: Data) -> tuple[Law, float, float]:
@@ -189,12 +191,12 @@ def lonely(u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     return (rows > most) & (len(rows) >= 4 * rank), (columns > most) & (len(columns) >= 4 * rank)
 
 
-def _across(level: Tensor, wide: bool) -> Tensor:
-    return level[:, None] if wide else level[None]
+def _across(noise: Tensor, wide: bool) -> Tensor:
+    return noise[:, None] if wide else noise[None]
 
 
 class _Deviations:
-    """|Deviations| in noise levels, gathered a block at a time: a histogram of the small, a list of the large ones."""
+    """|Deviations| in units of the noise, gathered a block at a time: a histogram of the small, a list of the large ones."""
 
     def __init__(self) -> None:
         self.counts, self.total = np.zeros(BINS), 0

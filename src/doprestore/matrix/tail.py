@@ -1,7 +1,7 @@
 """How heavy the tails of a noise are, and from where on a deviation is an outlier rather than a piece of them.
 
-Pure functions of |deviations| in units of the noise level. The law is Student's t, which is Gaussian for infinitely
-many degrees of freedom; it is fitted to the deviations up to 3 levels, where there are few outliers, by their likelihood
+Pure functions of |deviations| in standard deviations of the noise. The law is Student's t, which is Gaussian for infinitely
+many degrees of freedom; it is fitted to the deviations up to 3 of them, where there are few outliers, by their likelihood
 given that they are no larger (a truncated likelihood). The threshold is that of Benjamini and Hochberg (1995).
 """
 
@@ -13,28 +13,28 @@ from functools import cache
 
 import numpy as np
 
-# The law is fitted to deviations of up to so many noise levels.
+# The law is fitted to deviations of up to so many standard deviations.
 LIMIT = 3.0
-# Degrees of freedom and scales (in noise levels) that are tried.
+# Degrees of freedom and scales (in standard deviations) that are tried.
 DEGREES = (math.inf, 30, 15, 10, 7, 5, 4, 3, 2.5, 2)
 SCALES = np.linspace(0.6, 1.3, 36)
 # What any law but the Gaussian one pays, in units of the log-likelihood.
 PENALTY = 6.0
 # The share of the flagged entries that are expected to be none.
 MISTAKES = 0.05
-# Below so many noise levels nothing is ever flagged: levels and fit are themselves uncertain.
+# Below so many standard deviations nothing is ever flagged: noise and fit are themselves uncertain.
 LEAST = 4.0
 
 
 @dataclass(frozen=True)
 class Law:
-    """Student's t with that many degrees of freedom, times ``scale`` (about 1, in levels)."""
+    """Student's t with that many degrees of freedom, times ``scale`` (about 1, in standard deviations)."""
 
     degrees: float
     scale: float
 
     def beyond(self, size: np.ndarray) -> np.ndarray:
-        """The probability that |noise| is larger than ``size`` levels."""
+        """The probability that |noise| is larger than ``size`` standard deviations."""
         x, beyond, _ = _table(self.degrees)
         return np.interp(np.asarray(size) / self.scale, x, beyond)
 

@@ -32,14 +32,14 @@ ROUNDS = 4
 STANDS_OUT = 1.5
 # and shows in this share of the frames and this share of the pixels.
 MANY_FRAMES, MANY_PIXELS = 0.15, 0.03
-# No noise level of whole numbers is smaller: what rounding leaves is the same in all pixels of one tone.
+# No noise of whole numbers is smaller: what rounding leaves is the same in all pixels of one tone.
 ROUNDED = 0.5
 # Entries worked on at a time.
 BLOCK = 2**22
 # Entries that foreground is told from noise by: those of every so many pixels, which bounds the memory for them.
 JUDGED = 2**23
-# What is so many noise levels off is foreground in any case, also where too little is to judge by.
-MOST_LEVELS = 10.0
+# What is so many standard deviations off is foreground in any case, also where too little is to judge by.
+MOST_DEVIATIONS = 10.0
 # Bins of the histogram that the law of the noise is fitted to.
 BINS = 60
 # A static camera sees the background in half of the frames of nearly all pixels.
@@ -50,13 +50,13 @@ HALF, NEARLY_ALL = 0.5, 0.9
 class Background:
     """light (frames, rank) @ pixels (rank, columns) is the background, a column being a pixel of one channel.
 
-    level (columns,): the noise. at: how many levels away something is foreground. foreground_share: of all values.
-    static: whether the camera stood still, so that this is a background.
+    noise (columns,): its standard deviation. at: how many of them away something is foreground.
+    foreground_share: of all values. static: whether the camera stood still, so that this is a background.
     """
 
     light: np.ndarray
     pixels: np.ndarray
-    level: np.ndarray
+    noise: np.ndarray
     at: float
     foreground_share: float
     static: bool
@@ -72,7 +72,7 @@ class Background:
 
     def foreground(self, number: int, values: np.ndarray) -> np.ndarray:
         """Which of the values (columns,) of that frame do not belong to the background."""
-        return np.abs(values.astype(np.float32) - self.frame(number)) > self.at * self.level
+        return np.abs(values.astype(np.float32) - self.frame(number)) > self.at * self.noise
 
 
 def background(
@@ -100,7 +100,7 @@ def background(
     least = ROUNDED if frames.dtype.kind in "iub" else 1e-6 * sample.abs().mean().item()
     light, noise, ended = _light(sample, least)
     pixels = np.empty((light.shape[1], flat.shape[1]), np.float32)
-    level = np.empty(flat.shape[1], np.float32)
+    spread = np.empty(flat.shape[1], np.float32)
     counts, large, total = np.zeros(BINS), [], 0
     seen = np.empty(flat.shape[1], np.float32)
     interrupted = False
@@ -108,7 +108,11 @@ def background(
     done = 0
     for part, y in _blocks(flat, device):
         found, own, near = _pixels(y, light, max(least, noise / 4))
-        pixels[:, part], level[part], seen[part] = found.cpu().numpy(), own.cpu().numpy(), near.float().mean(0).cpu().numpy()
+        pixels[:, part], spread[part], seen[part] = (
+            found.cpu().numpy(),
+            own.cpu().numpy(),
+            near.float().mean(0).cpu().numpy(),
+        )
         rest = (y - light @ found).abs_() / own
         size = rest[:, ::every].flatten()
         counts += torch.histc(size.clamp_max(2 * LIMIT), 2 * BINS, 0, 2 * LIMIT)[:BINS].cpu().numpy()
@@ -122,11 +126,11 @@ def background(
             break
     far = np.concatenate(large)
     at, _ = threshold(fit_law(counts), far, total)
-    at = min(at, MOST_LEVELS)
+    at = min(at, MOST_DEVIATIONS)
     return Background(
         light=light.cpu().numpy(),
         pixels=pixels,
-        level=level,
+        noise=spread,
         at=at,
         foreground_share=float(np.count_nonzero(far > at) / total),
         static=ended and bool(np.mean(seen[:done] >= HALF) >= NEARLY_ALL),
@@ -142,18 +146,18 @@ def _blocks(flat: np.ndarray, device: torch.device | str) -> Iterator[tuple[slic
 
 
 def _light(y: Tensor, least: float) -> tuple[Tensor, float, bool]:
-    """The changes of light, (frames, rank), and the noise level of most pixels, from a sample (frames, columns); whether
-    they came to an end. ``least`` is the level of rounding."""
+    """The changes of light, (frames, rank), and the noise of most pixels, from a sample (frames, columns); whether
+    they came to an end. ``least`` is that of rounding."""
     light = _brightness(y)[:, None]
     if not y.any():
         return light, least, True
     while True:
         for _ in range(ROUNDS):
-            pixels, level, near = _pixels(y, light, least)
-            light = _ordered(_frames(y, pixels, level, near))
-        pixels, level, near = _pixels(y, light, least)
-        noise = level.median().item()
-        change = _change(y, light, pixels, level, near)
+            pixels, spread, near = _pixels(y, light, least)
+            light = _ordered(_frames(y, pixels, spread, near))
+        pixels, spread, near = _pixels(y, light, least)
+        noise = spread.median().item()
+        change = _change(y, light, pixels, spread, near)
         if change is None:
             return light, noise, True
         if light.shape[1] >= _most(len(y)):  # there is no end of it: these are no changes of light
@@ -197,17 +201,17 @@ def _pixels(y: Tensor, light: Tensor, noise: float) -> tuple[Tensor, Tensor, Ten
     return fit_lines(y, light, start=start, noise=noise)
 
 
-def _frames(y: Tensor, pixels: Tensor, level: Tensor, near: Tensor) -> Tensor:
+def _frames(y: Tensor, pixels: Tensor, spread: Tensor, near: Tensor) -> Tensor:
     """The light of every frame, by the entries that agree: weighted least squares over the pixels."""
-    weights = (near / level.square()).T
+    weights = (near / spread.square()).T
     basis = pixels.T
     return weighted_fit(y.T, basis, (basis[:, :, None] * basis[:, None, :]).flatten(1), weights).T
 
 
-def _change(y: Tensor, light: Tensor, pixels: Tensor, level: Tensor, near: Tensor) -> Tensor | None:
+def _change(y: Tensor, light: Tensor, pixels: Tensor, spread: Tensor, near: Tensor) -> Tensor | None:
     """A further change of light, (frames,), if there is one: a direction in what is left of the entries that agree, which
     stands out of noise and shows in many frames and many pixels."""
-    rest = (y - light @ pixels).div_(level).mul_(near)
+    rest = (y - light @ pixels).div_(spread).mul_(near)
     frames, columns = rest.shape
     edge = STANDS_OUT * (math.sqrt(frames) + math.sqrt(columns))
     squares, directions = torch.linalg.eigh(rest @ rest.T)

@@ -1,6 +1,6 @@
-"""A low-rank fit by weighted least squares, in which every column has its own unit, noise level and outliers.
+"""A low-rank fit by weighted least squares, in which every column has its own unit, noise and outliers.
 
-Levels are taken from residuals that are divided by √(1 − leverage); without that, a column whose level is a little low
+The noise is taken from residuals that are divided by √(1 − leverage); without that, a column whose noise is a little low
 is trusted more, fitted better, and ends with no noise at all (the Heywood case of factor analysis). Which directions the
 fit has is decided in :mod:`doprestore.matrix.noise`.
 """
@@ -14,27 +14,27 @@ import torch
 from torch import Tensor
 
 from doprestore.matrix import narrow
-from doprestore.matrix.levels import levels, shorth
+from doprestore.matrix.columns import column_noise, shorth
 from doprestore.matrix.linalg import leading, leading_of, psd_part, svd_of_product
 
 # Entries worked on at a time: a block in float64 and its weights stay small beside the matrix.
 ENTRIES = 2**20
 # The first sweeps of a round have weights as for least absolute values, which forget where they started.
 WIDE = 4
-# Tukey's constant of the bisquare weights, in noise levels: 95 % efficiency beside Gaussian noise.
+# Tukey's constant of the bisquare weights, in standard deviations: 95 % efficiency beside Gaussian noise.
 BISQUARE = 4.685
-# What is beyond so many noise levels does not count as a direction of the residual.
+# What is beyond so many standard deviations does not count as a direction of the residual.
 TRUSTED = 3.0
-# What is within so many noise levels counts as fitted to, for leverage.
+# What is within so many standard deviations counts as fitted to, for leverage.
 FITTED = 3.5
 # A direction counts as above the noise from so many times the limit on, beside the margin for chance.
 MARGIN = 1.03
-# Rows, evenly spread, that the levels of the columns are taken from.
-LEVEL_ROWS = 4000
+# Rows, evenly spread, that the noise of the columns is taken from.
+NOISE_ROWS = 4000
 # In units of a column's spread, no noise is taken to be smaller than this at first: a fit that is still coming nearer
 # must not lose what it has not reached yet. Where there is no more noise than that, :meth:`NoisyFit.lower_floor`.
 FLOOR = 1e-3
-# The price of an outlier in a row of a narrow table, in squared noise levels: 3.5 of them [9 to 16: the same].
+# The price of an outlier in a row of a narrow table, in squared standard deviations: 3.5 of them [9 to 16: the same].
 PRICE = 12.25
 # Least squares takes no column to be better than this share of the typical noise.
 BETTER = 0.25
@@ -44,7 +44,7 @@ class WeightedFit:
     """U Vᵀ, fitted to ``y`` (rows, columns) where ``known`` (None: everywhere), at first a robust centre of each column.
 
     ``apart`` are lines set apart, (rows,) and (columns,) bool. All inner arrays are those of the taller orientation: columns
-    are lines along the longer side, and each has its own unit and noise level.
+    are lines along the longer side, and each has its own unit and noise.
     """
 
     def __init__(self, y: Tensor, known: Tensor | None):
@@ -54,18 +54,18 @@ class WeightedFit:
         rows, columns = self.y.shape
         device = y.device
         self.apart = [torch.zeros(size, dtype=torch.bool, device=device) for size in (rows, columns)]
-        stride = max(1, -(-rows // LEVEL_ROWS))
+        stride = max(1, -(-rows // NOISE_ROWS))
         self.some = torch.arange(0, rows, stride, device=device)
         centre = shorth(*self._rows(self.some))
         data, seen = self._rows(self.some)
-        self.base = levels(data - centre, seen)
+        self.base = column_noise(data - centre, seen)
         self.unit = self.base.clone()
         self.u = torch.ones((rows, 1), dtype=torch.float64, device=device)
         self.v = (centre / self.unit)[:, None]
-        self.floor = FLOOR  # of the noise level, in units of a column's spread
+        self.floor = FLOOR  # of the noise, in units of a column's spread
         self.sweep = 0  # of this round
         self.good: Tensor | None = None  # of a narrow table, (rows, columns) bool: all but the outliers
-        self.level = self._levels(first=True)
+        self.noise = self._column_noise(first=True)
 
     @property
     def rank(self) -> int:
@@ -84,13 +84,13 @@ class WeightedFit:
     def lines_apart(self) -> tuple[Tensor, Tensor]:
         return (self.apart[1], self.apart[0]) if self.wide else (self.apart[0], self.apart[1])
 
-    def noise(self) -> float:
-        """Median noise level over the lines, in units of a line's own spread."""
-        return (self.level * self.unit / self.base).median().item()
+    def typical_noise(self) -> float:
+        """Median noise over the lines, in units of a line's own spread."""
+        return (self.noise * self.unit / self.base).median().item()
 
     def deviations(self, data: Tensor, known: Tensor | None) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """For blocks of rows of the taller orientation: |data − fit| in noise levels, corrected for leverage; where the
-        data is known; and the fit in units of the data. ``data`` and ``known`` as at the start, perhaps with more known.
+        """For blocks of rows of the taller orientation: |data − fit| in standard deviations, corrected for leverage; where
+        the data is known; and the fit in units of the data. ``data`` and ``known`` as at the start, perhaps with more known.
         """
         data = data.T if self.wide else data
         more = known.T if self.wide and known is not None else known
@@ -98,9 +98,9 @@ class WeightedFit:
         for rows, z, fitted in self._blocks():
             fit = self.u[rows] @ self.v.T
             seen = torch.ones_like(fitted) if more is None else more[rows]
-            size = (data[rows] / self.unit - fit).abs() / self.level
+            size = (data[rows] / self.unit - fit).abs() / self.noise
             if self.rank:
-                trusted = fitted & ((z - fit).abs() <= FITTED * self.level if self.good is None else self.good[rows])
+                trusted = fitted & ((z - fit).abs() <= FITTED * self.noise if self.good is None else self.good[rows])
                 leverage = torch.linalg.inv(self._gram(trusted.to(z), products)).flatten(1) @ products.T
                 # What was fitted is nearer than it should be, what was not is farther.
                 size = size / torch.where(trusted, (1 - leverage).clamp_min(0.05), 1 + leverage).sqrt()
@@ -134,15 +134,15 @@ class WeightedFit:
         gram.diagonal(dim1=1, dim2=2).add_(_ridge(self.u))
         self.v = self.v + self._solve(gram, right)
         if wide or self.sweep % 4 == 3:
-            self.level = self._levels(first=wide)
+            self.noise = self._column_noise(first=wide)
 
     def _search_rows(self) -> None:
         """Solve the rows of a narrow table once more, for the fewest outliers."""
         z, seen = (torch.cat(parts) for parts in list(zip(*self._blocks(), strict=True))[1:])
         residual = z - self.u @ self.v.T
-        near = residual.abs() <= math.sqrt(PRICE) * self.level
-        self.good = narrow.fewest_outliers(z, seen, near & seen, self.v, self.level, PRICE)
-        weights = self.good / self.level.square()
+        near = residual.abs() <= math.sqrt(PRICE) * self.noise
+        self.good = narrow.fewest_outliers(z, seen, near & seen, self.v, self.noise, PRICE)
+        weights = self.good / self.noise.square()
         self.u = self.u + self._solve(self._gram(weights, _products(self.v)), (weights * residual) @ self.v)
 
     def _blocks(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
@@ -160,8 +160,8 @@ class WeightedFit:
         seen = torch.ones_like(data, dtype=torch.bool) if self.known is None else self.known[which]
         return data, seen
 
-    def _levels(self, first: bool = False) -> Tensor:
-        """The noise level of each column, in its unit; ``first``: without the correction for leverage."""
+    def _column_noise(self, first: bool = False) -> Tensor:
+        """The noise of each column, in its unit; ``first``: without the correction for leverage."""
         data, seen = self._rows(self.some)
         seen = seen & ~self.apart[0][self.some, None] & ~self.apart[1]
         u = self.u[self.some]
@@ -176,10 +176,10 @@ class WeightedFit:
                 gram.diagonal(dim1=1, dim2=2).add_(_ridge(u))
                 leverage = leverage + (torch.linalg.inv(gram).flatten(1) @ products.T).T
             residual = residual / (1 - weights * leverage).clamp_min(0.1).sqrt()
-        return levels(residual, seen).maximum(self.floor * self.base / self.unit)
+        return column_noise(residual, seen).maximum(self.floor * self.base / self.unit)
 
     def _weights(self, residual: Tensor, seen: Tensor, wide: bool) -> Tensor:
-        size = residual.abs() / self.level
+        size = residual.abs() / self.noise
         bisquare = (1 - (size / BISQUARE).square()).clamp_min(0).square()
         weights = 1 / (size + 0.3) if wide else bisquare + 1e-6 / (size + 1)
         return weights.masked_fill(~seen, 0)
@@ -223,14 +223,14 @@ class WeightedFit:
     def _trusted(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
         for block, z, seen in self._blocks():
             residual = z - self.u[block] @ self.v.T
-            trusted = seen & (residual.abs() <= TRUSTED * self.level)
+            trusted = seen & (residual.abs() <= TRUSTED * self.noise)
             yield block, residual.masked_fill(~trusted, 0), trusted
 
     def _limit(self) -> float:
         """What the largest singular value of noise alone may be: of N(0, σ²) noise, σ (√rows + √columns); of noise of
         unequal size or with gaps, at most the root of the largest sums of squares along rows and along columns."""
         across, squares, expected = 0.0, 0.0, 0.0
-        power = self.level.square()
+        power = self.noise.square()
         down = torch.zeros_like(power)
         for _, residual, trusted in self._trusted():
             profile = trusted * power
@@ -250,15 +250,15 @@ class WeightedFit:
         self.u, self.v = (u * sigma)[:, :count], v[:, :count]
 
     def _choose_units(self) -> float:
-        """Units towards the noise levels, so that least squares weighs the columns as their noise deserves: fully where
-        there are many columns, not at all where there are few, whose levels are too uncertain. The largest change."""
+        """Units towards the noise, so that least squares weighs the columns as their noise deserves: fully where
+        there are many columns, not at all where there are few, whose noise is too uncertain. The largest change."""
         columns = self.y.shape[1]
         share = max(0.0, (columns - 4 * self.rank) / columns)
-        ratio = (self.unit * self.level / self.base).log()
+        ratio = (self.unit * self.noise / self.base).log()
         ratio = ratio.clamp_min(ratio.median().item() + math.log(BETTER))
         unit = self.base * ((1 - share) * ratio.median() + share * ratio).exp()
         change = unit / self.unit
-        self.v, self.level, self.unit = self.v / change[:, None], self.level / change, unit
+        self.v, self.noise, self.unit = self.v / change[:, None], self.noise / change, unit
         return change.log().abs().max().item()
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from dataclasses import astuple, dataclass, replace
 from functools import cache
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -35,8 +34,8 @@ WARM_UP, TIMED = 4, 12
 SIDES = (64, 160, 256)
 # Steps of the fit that are made for that; the others are taken to be as long.
 FEW = 4
-# The share of damaged values in the picture that the search by fills and the fit are timed on, and in the one that a round
-# of the search by the network is timed on: there fills always leave doubts.
+# The share of damaged values in the picture that the fit is timed on, and in the one that the search is timed on, so that
+# fills leave doubts there.
 LIGHT, HEAVY = 0.02, 0.4
 
 
@@ -133,36 +132,37 @@ def _stages(settings: ImageSettings, channels: int, pixels: int, threads: int) -
 
 @cache
 def _timed_stages(settings: ImageSettings, channels: int, side: int, threads: int) -> Stages:
-    """Measured on a picture that is undamaged, and on the same with random values on some of it."""
+    """Measured on a picture that is undamaged, on the same with random values on much of it as far as the first round of the
+    network, and on the same where a few values are known to be bad, so that a fit follows the quick search."""
     whole = _waves(channels, side)
     few = replace(settings, steps=min(FEW, settings.steps))
-    seen: list[Progress] = []
     with machine.working_threads(threads):
         recover_image(_waves(channels, 32), few)  # libraries loaded
         quick = recover_image(whole, few).seconds
-        total = recover_image(_struck(whole, LIGHT), few, callback=seen.append).seconds
-        net_round = _net_round(_struck(whole, HEAVY), few)
-    fills = [one.seconds for one in seen if one.stage == "search" and one.step <= FILL_ROUNDS]
-    search = max(fills, default=total)
+        search, net_round = _timed_search(_struck(whole, HEAVY), few)
+        seen: list[Progress] = []
+        total = recover_image(whole, few, mask=_struck(whole, LIGHT) != whole, callback=seen.append).seconds
     fit = [one.seconds for one in seen if one.stage == "fit"]
+    before = max((one.seconds for one in seen if one.stage == "search"), default=0.0)
     if len(fit) < 3:
-        return Stages(quick, search, net_round, (total - search) * settings.steps / few.steps)
+        return Stages(quick, search, net_round, (total - before) * settings.steps / few.steps)
     # The first step of the fit is preceded by its preparation, the last followed by its use.
     each = (fit[-2] - fit[0]) / (len(fit) - 2)
-    return Stages(quick, search, net_round, total - max(one.seconds for one in seen if one.stage == "search")
-                  + (settings.steps - few.steps) * each)  # fmt: skip
+    return Stages(quick, search, net_round, total - before + (settings.steps - few.steps) * each)
 
 
-def _net_round(damaged: Tensor, settings: ImageSettings) -> float:
-    """The seconds of a round of the search by the network, 0 where fills leave no doubts."""
+def _timed_search(damaged: Tensor, settings: ImageSettings) -> tuple[float, float]:
+    """The seconds of the search by fills and of a round of that by the network, 0 where fills leave no doubts."""
     seen: list[Progress] = []
 
     def enough() -> bool:
-        return len(seen) > 0 and seen[-1].step > FILL_ROUNDS
+        return len(seen) > 0 and (seen[-1].step > FILL_ROUNDS or seen[-1].stage == "fit")
 
-    recover_image(damaged, settings, callback=seen.append, should_stop=enough)
-    rounds = [after.seconds - before.seconds for before, after in pairwise(seen) if after.step == FILL_ROUNDS + 1]
-    return rounds[0] if rounds else 0.0
+    total = recover_image(damaged, settings, callback=seen.append, should_stop=enough).seconds
+    fills = [one.seconds for one in seen if one.stage == "search" and one.step <= FILL_ROUNDS]
+    search = max(fills, default=total)
+    rounds = [one.seconds for one in seen if one.stage == "search" and one.step > FILL_ROUNDS]
+    return search, rounds[0] - search if rounds else 0.0
 
 
 def _struck(picture: Tensor, share: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""The noise level and the centre of each column of a table, robust to many outliers. Pure functions."""
+"""The noise and the centre of each column of a table, robust to many outliers. Pure functions."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 
-def levels(residual: Tensor, known: Tensor) -> Tensor:
-    """The noise level (standard deviation) of each column of ``residual`` (rows, columns), (columns,).
+def column_noise(residual: Tensor, known: Tensor) -> Tensor:
+    """The noise (standard deviation) of each column of ``residual`` (rows, columns), (columns,).
 
-    Median absolute deviation, sharpened by two trimmed steps. Levels that differ no more than by chance become one.
+    Median absolute deviation, sharpened by two trimmed steps. Those that differ no more than by chance become one.
     """
     size = residual.abs().masked_fill(~known, math.nan)
     count = known.sum(0).to(residual.dtype)
@@ -51,5 +51,5 @@ def shorth(data: Tensor, known: Tensor) -> Tensor:
     centre = torch.where(counts > 0, torch.nan_to_num(centre), 0)
     # The mean of what is near it is three times as precise.
     residual = data - centre
-    near = known & (residual.abs() <= 2.5 * levels(residual, known))
+    near = known & (residual.abs() <= 2.5 * column_noise(residual, known))
     return centre + torch.where(near, residual, 0).sum(0) / near.sum(0).clamp_min(1)

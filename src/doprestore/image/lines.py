@@ -1,0 +1,241 @@
+"""Dead and shifted lines: a row or column, or a long part of one, that has nothing to do with the rows on both its sides.
+
+Two things give it away, neither of which a line of the picture does. A *dead* line has one tone, to the last bit, where
+the lines on both sides vary; what its values are off by, over what is usual around, adds up to a score. A *shifted* line
+lies on one and the same side of both its neighbours for more than half of its length, and these know nothing of it, where
+a line that a lens has drawn, or a pen, reaches into them.
+
+Where the picture is flat, as paper is, a drawn line looks the same as a dead one: only places where both neighbours
+vary count, and print, charts and drawings are left alone. What is found here is shown to no prediction.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from doprestore.image.verdict import FAINT, LOUD, bins_of, falling_density, shares_of
+
+# A neighbour varies where its values in a stretch of VARYING pixels differ by more than one of 256 tones.
+VARYING, TONE = 5, 1.5 / 255
+# A tone that more than this share of a channel has is paper, on which lines are drawn: at most 0.13 in photographs, 0.24 and
+# more in charts and drawings, noise and JPEG or not.
+PAPER = 0.2
+# So much of a shifted line must be where its neighbours vary, and be neither black nor white, for a line may be clipped.
+JUDGED = 0.25
+# Log odds beyond these are not believed of a single pixel.
+LOG_ODDS = 6.0
+# The log odds of a dead line, at least: parts of 25 pixels have 70 to 150, whole photographs at most 82.
+DEAD = 100.0
+# Of the places where a dead line is judged so many must lie outside of what the two neighbours span: 0.61 to 1 do.
+OUTSIDE = 0.55
+# A tone that more than this share of a channel has is the picture's own: paper, or a black background.
+COMMON = 0.05
+# The least shift of a line, of 1: whole photographs have no line above 0.012 that their neighbours know nothing of.
+SHIFT = 0.03
+# On so much of its length a shifted line has at least half of its shift: 0.7 to 1, where its values are not clipped.
+STEADY = 0.65
+# What its neighbours show of a shifted line is no more than this share of its shift.
+LEAK = 0.33
+# Pictures with fewer pixels a side are not judged: their lines are too short to be told from details.
+LEAST_SIDE = 32
+# Edge lines that are not judged: scans and test pictures have defective ones of their own.
+EDGE = 2
+# More lines than this share of them are the picture's own, such as blinds or rules; and no line goes by one of which more is
+# hidden.
+MANY = 0.15
+# Rounds of looking, each without the lines that are found already: the neighbours of a dead line look like lines, too.
+ROUNDS = 3
+# Lines that are judged at a time, which bounds the memory, and lines that tell what errors are usual.
+AT_A_TIME, ENOUGH = 256, 512
+
+
+class _Compared(NamedTuple):
+    """Some rows of a channel and what is around them, (R, W) each."""
+
+    line: Tensor
+    above: Tensor  # the neighbours
+    below: Tensor
+    scale: Tensor  # errors that are usual around, of rows that are predicted without this one
+    leaks: tuple[Tensor, Tensor]  # what the neighbours are off by from what rows beyond and on the other side of the row say
+
+    @property
+    def error(self) -> Tensor:
+        return self.line - (self.above + self.below) / 2
+
+    @property
+    def varied(self) -> Tensor:
+        """bool: where both neighbours vary."""
+        return (_range(self.above) > TONE) & (_range(self.below) > TONE)
+
+    @property
+    def outside(self) -> Tensor:
+        """How far the row is outside of what its neighbours span; 0 where it is not."""
+        upper, lower = self.line - self.above, self.line - self.below
+        nearer = torch.where(upper.abs() < lower.abs(), upper, lower)
+        return torch.where(upper * lower > 0, nearer, 0.0)
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """What stands out among the rows of a channel: parts of one tone (row, start, stop: (N, 3)) with their scores, (N,),
+    and rows that are shifted, (H,) bool."""
+
+    parts: Tensor
+    scores: Tensor
+    shifted: Tensor
+
+
+def find_lines(y: Tensor, known: Tensor) -> Tensor:
+    """(C, H, W) bool: values of dead and shifted lines.
+
+    y: the picture in [0, 1]. known: bool, like y, False where it is known to be bad.
+    """
+    found = torch.zeros_like(known)
+    if min(y.shape[1:]) < LEAST_SIDE:
+        return found
+    for _ in range(ROUNDS):
+        hidden = found | ~known
+        new = torch.zeros_like(found)
+        for channel in range(len(y)):
+            rows, columns = _find(y[channel], hidden[channel]), _find(y[channel].T, hidden[channel].T)
+            _mark(new[channel], rows, columns)
+            _mark(new[channel].T, columns, rows)
+        # What most channels have at a place, all have: the tone of a dead line may be close to the picture in one.
+        new = (new | (2 * new.sum(0, keepdim=True) > len(y))) & ~hidden
+        if not new.any():
+            break
+        found |= new
+    return found
+
+
+def _mark(marked: Tensor, lines: _Lines, across: _Lines) -> None:
+    """Mark what is damaged of the ``lines`` of a channel, (H, W) bool. across: what stands out in the other direction.
+
+    Drawings and screens have thin lines in both directions, of about the same length: dead lines must stand out twice as
+    much.
+    """
+    bar = max([DEAD, *(2 * across.scores).tolist()])
+    parts = lines.parts[lines.scores >= bar].tolist()
+    if len({row for row, _, _ in parts}) <= MANY * len(marked):
+        for row, start, stop in parts:
+            marked[row, start:stop] = True
+    if float(lines.shifted.float().mean()) <= MANY:
+        marked[lines.shifted] = True
+
+
+def _find(y: Tensor, hidden: Tensor) -> _Lines:
+    """Of one channel, (H, W)."""
+    whole = hidden.float().mean(1) <= MANY
+    # Two dead lines side by side would each be the other's neighbour.
+    above, below = _neighbours(whole & ~_has_one_tone(y))
+    candidates = torch.arange(len(y), device=y.device)[EDGE:-EDGE][whole[EDGE:-EDGE]]
+    some = candidates[:: max(1, len(candidates) // ENOUGH)]
+    sample = _compared(y, above, below, some)
+    parts, scores = [some.new_empty(0, 3)], [y.new_empty(0)]
+    shifted = torch.zeros(len(y), dtype=torch.bool, device=y.device)
+    tones = torch.bincount(_tones(y).flatten(), minlength=256) / y.numel()
+    if not sample.varied.any() or float(tones.max()) > PAPER:
+        return _Lines(parts[0], scores[0], shifted)
+    density = falling_density(shares_of(bins_of((sample.error.abs() / sample.scale)[sample.varied])))
+    for rows in candidates.split(AT_A_TIME):
+        compared = _compared(y, above, below, rows)
+        part, score = _of_one_tone(rows, compared, density, tones > COMMON)
+        parts.append(part)
+        scores.append(score)
+        toned = torch.zeros_like(hidden)
+        for row, start, stop in part.tolist():
+            toned[row, start:stop] = True
+        shifted[rows] = _shifted(compared, toned[rows])
+    return _Lines(torch.cat(parts), torch.cat(scores), shifted)
+
+
+def _neighbours(whole: Tensor) -> tuple[Tensor, Tensor]:
+    """(H,) each: the nearest row above and below each that is ``whole``, itself where there is none."""
+    rows = torch.arange(len(whole), device=whole.device)
+    last = torch.where(whole, rows, -1).cummax(0).values
+    next_ = torch.where(whole, rows, len(whole)).flip(0).cummin(0).values.flip(0)
+    above = nn.functional.pad(last, (1, 0), value=-1)[:-1]
+    below = nn.functional.pad(next_, (0, 1), value=len(whole))[1:]
+    return torch.where(above < 0, rows, above), torch.where(below >= len(whole), rows, below)
+
+
+def _has_one_tone(y: Tensor) -> Tensor:
+    """(H,) bool: which rows are of one tone for half of their length."""
+    change = nn.functional.pad(y[:, 1:] != y[:, :-1], (1, 0), value=True)
+    places = torch.arange(y.shape[1], device=y.device)
+    since = places - torch.where(change, places, 0).cummax(1).values
+    return 2 * since.amax(1) >= y.shape[1]
+
+
+def _compared(y: Tensor, above: Tensor, below: Tensor, rows: Tensor) -> _Compared:
+    """y: one channel, (H, W). above, below: of each row the index of its neighbour."""
+    usual = torch.zeros_like(y[rows])
+    beyond = []
+    for outward in (above, below):
+        near = outward[outward[rows]]
+        beyond.append(y[near])
+        for row in (near, outward[near]):
+            usual += (y[row] - (y[above[row]] + y[below[row]]) / 2).abs().clamp(max=LOUD) / 4
+    scale = nn.functional.avg_pool1d(usual[:, None], 9, 1, 4, count_include_pad=False)[:, 0] + FAINT
+    up, down = y[above[rows]], y[below[rows]]
+    # Two thirds of the nearer one, a third of the farther.
+    leaks = (up - (down + 2 * beyond[0]) / 3, down - (up + 2 * beyond[1]) / 3)
+    return _Compared(y[rows], up, down, scale, leaks)
+
+
+def _range(lines: Tensor) -> Tensor:
+    """(R, W): by how much the values in a stretch around each differ."""
+    extremes = nn.functional.max_pool1d(torch.stack([lines, -lines], 1), VARYING, 1, VARYING // 2)
+    return extremes.sum(1)
+
+
+def _tones(y: Tensor) -> Tensor:
+    return (y * 255).round().long()
+
+
+def _of_one_tone(rows: Tensor, compared: _Compared, density: Tensor, common: Tensor) -> tuple[Tensor, Tensor]:
+    """Parts of one tone, (N, 3), and their scores, where these are large: dead lines.
+
+    rows: (R,). density: of errors over their scale. common: bool, by tone.
+    """
+    line, scale, varied = compared.line, compared.scale, compared.varied
+    # The odds that a value has the one tone because it is dead, and not as the picture has it.
+    odds = (math.log(255) - (density[bins_of(compared.error.abs() / scale)] / (2 * scale)).log()).clamp(-LOG_ODDS, LOG_ODDS)
+    starts = torch.ones_like(varied)
+    starts[:, 1:] = line[:, 1:] != line[:, :-1]
+    part = starts.flatten().cumsum(0) - 1
+    first = starts.flatten().nonzero()[:, 0]
+
+    def summed(values: Tensor) -> Tensor:
+        return torch.zeros(len(first), device=line.device).index_add_(0, part, (values * varied).flatten())
+
+    scores = summed(odds)
+    stands_out = summed((compared.outside != 0).float()) >= OUTSIDE * summed(torch.ones_like(line))
+    chosen = (scores >= DEAD / 2) & stands_out & ~common[_tones(line.flatten()[first])]
+    last = torch.cat([first[1:], first.new_tensor([line.numel()])]) - 1
+    width = line.shape[1]
+    parts = torch.stack([rows[first // width], first % width, last % width + 1], 1)
+    return parts[chosen], scores[chosen]
+
+
+def _shifted(compared: _Compared, toned: Tensor) -> Tensor:
+    """(R,) bool: which rows are off by one amount for more than half of their length. toned: (R, W), parts of one tone."""
+    line, outside = compared.line, compared.outside
+    counts = compared.varied & ~toned & (line > 0) & (line < 1)
+    shift = _median(outside, counts)
+    steady = ((compared.error * shift.sign()[:, None] > shift.abs()[:, None] / 2) & counts).sum(1) / counts.sum(1).clamp(
+        min=1
+    )
+    leak = torch.maximum(*(_median(leaks, counts).abs() for leaks in compared.leaks))
+    enough = counts.float().mean(1) >= JUDGED
+    return enough & (shift.abs() >= SHIFT) & (steady >= STEADY) & (leak <= LEAK * shift.abs())
+
+
+def _median(values: Tensor, counts: Tensor) -> Tensor:
+    """(R,): the median of each row's values that count, 0 where none do."""
+    return torch.where(counts, values, torch.nan).nanmedian(1).values.nan_to_num(0)

@@ -1,0 +1,86 @@
+"""Dead and shifted lines are found where the picture around them varies, and nothing else is."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from doprestore.image.light import Light
+from doprestore.image.lines import find_lines
+from doprestore.image.settings import image_settings
+
+SIDE = 96
+
+
+def _picture(channels: int, seed: int = 0) -> torch.Tensor:
+    """Smooth, with some grain, (C, SIDE, SIDE), rounded to 256 tones."""
+    random = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(channels, 6, 6, generator=random)
+    smooth = nn.functional.interpolate(coarse[None], size=(SIDE, SIDE), mode="bicubic", align_corners=True)[0]
+    grain = 0.01 * torch.randn(channels, SIDE, SIDE, generator=random)
+    return ((0.2 + 0.6 * smooth + grain).clamp(0, 1) * 255).round() / 255
+
+
+def _found(picture: torch.Tensor) -> torch.Tensor:
+    return find_lines(picture, torch.ones_like(picture, dtype=torch.bool))
+
+
+def test_dead_lines_are_found_to_the_pixel():
+    for channels in (1, 3):
+        picture = _picture(channels)
+        bad = torch.zeros_like(picture, dtype=torch.bool)
+        for row, tone in ((20, 0.9), (21, 0.1), (60, 0.5)):
+            picture[:, row], bad[:, row] = round(255 * tone) / 255, True
+        picture[:, 80, 30:70], bad[:, 80, 30:70] = 250 / 255, True
+        assert not find_lines(picture, ~bad).any()  # what is known need not be found
+        found = _found(picture)
+        assert found[bad].float().mean() > 0.98 and (found & ~bad).float().mean() < 0.001
+        assert torch.equal(_found(picture.mT.contiguous()).mT, found)
+
+
+def test_shifted_lines_are_found_in_their_channels():
+    picture = _picture(3)
+    picture[0, 30] += 0.1
+    picture[:, :, 50] -= 0.12
+    picture = picture.clamp(0, 1)
+    bad = torch.zeros_like(picture, dtype=torch.bool)
+    bad[0, 30] = bad[:, :, 50] = True
+    assert torch.equal(_found(picture), bad)
+
+
+def test_whole_pictures_have_no_lines():
+    picture = _picture(3)
+    assert not _found(picture).any()
+    assert not _found(picture[:, :8]).any() and not _found(torch.zeros(1, SIDE, SIDE)).any()
+    step = picture.clone()
+    step[:, 40:] = (step[:, 40:] - 0.1).clamp(0, 1)
+    assert not _found(step).any()  # a horizon
+    # A line that a lens has drawn reaches into its neighbours.
+    wire = picture.clone()
+    for row, by in ((39, 0.05), (40, 0.1), (41, 0.05)):
+        wire[:, row] -= by
+    assert not _found(wire.clamp(0, 1)).any()
+    blinds = picture.clone()
+    blinds[:, ::4] = (blinds[:, ::4] - 0.1).clamp(0, 1)
+    assert not _found(blinds).any()
+
+
+def test_lines_drawn_on_paper_are_no_damage():
+    page = _picture(1)
+    page[:, :, : SIDE // 2] = 1
+    page[:, 30], page[:, 60, 10:] = 0.1, 0.3
+    assert not _found(page).any()
+
+
+def test_what_is_found_is_filled_and_named():
+    clean = _picture(1)
+    picture = clean.clone()
+    picture[:, 33], picture[:, 70] = 1 / 255, 240 / 255
+    light = Light(picture, image_settings(steps=1, seed=1), None)
+    while not light.done:
+        light.step()
+    assert [damage.kind for damage in light.damage()] == ["lines"]
+    assert abs(light.damage()[0].share - 2 / SIDE) < 1e-6 and bool(light.found[:, 33].all())
+    whole = [row for row in range(SIDE) if row not in (33, 70)]
+    assert torch.equal(light.answer[:, whole], picture[:, whole])
+    assert (light.answer - clean)[:, [33, 70]].abs().mean() < 0.03
