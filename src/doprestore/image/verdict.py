@@ -8,8 +8,8 @@ of tones. With π the share of damage, the odds that a value is damaged are
 
 All three are read off the picture. What an outlier's error would be like is known exactly, for predictions do not
 depend on the value itself: put tones drawn from h anywhere and see (the decoys of proteomics, at no cost). π is the
-least ratio of errors observed to errors of decoys beyond a bound, f what is left of the observed errors without π of
-the decoys, h the tones of doubtless outliers, each in proportion to the places where it would be doubtless. Tones that
+least ratio of errors observed to errors of decoys beyond a bound, but for chance, f what is left of the observed errors
+without π of the decoys, h the tones of doubtless outliers, each in proportion to the places that show it. Tones that
 stand out (salt and pepper, ink, dead lines) make a density of their own; the others share a smooth one. So the share,
 the tones and the errors compete in one formula, and an undamaged picture has π = 0.
 """
@@ -54,7 +54,7 @@ ROUNDS = 4
 FEW = 3
 # A tone stands out that has so many times the doubtless outliers of the tones around it, and 8 more.
 STANDS_OUT = 5.0
-# So many times the share of damage may be called damaged, for the share is a lower bound.
+# So many times the share of damage may be called damaged, for the share is the least of several.
 SLACK = 1.25
 # Values that the densities are read off; of a larger picture every second pixel counts, every third, and so on.
 MANY = 400_000
@@ -248,8 +248,8 @@ def shares_of(bins: Tensor) -> Tensor:
 
 
 def _share(observed: Tensor, expected: Tensor, count: int) -> float:
-    """π: no more damage than the tail of the observed errors has room for, wherever the tail is cut off; 0 where fewer
-    than :data:`FEW` of the ``count`` values are as far off as half of the decoys."""
+    """π: no more damage than the tail of the observed errors has room for, wherever the tail is cut off, and one standard
+    deviation more; 0 where fewer than :data:`FEW` of the ``count`` values are as far off as half of the decoys."""
     beyond, decoys = (shares.flip(0).cumsum(0).flip(0) for shares in (observed, expected))
     cuts = (decoys > TAIL[0]) & (decoys <= TAIL[1])
     if not cuts.any():
