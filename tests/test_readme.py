@@ -57,6 +57,12 @@ def test_commands_are_understood(document, tmp_path, monkeypatch):
         assert context.params, (name, words)
 
 
+def test_every_benchmark_is_in_the_table_of_them():
+    folder = ROOT / "tests" / "benchmarks"
+    listed = re.findall(r"^\| `(\w+\.py)` \|", (folder / "README.md").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(path.name for path in folder.glob("*.py"))
+
+
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 200
 
