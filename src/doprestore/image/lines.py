@@ -103,8 +103,8 @@ def find_lines(y: Tensor, known: Tensor) -> Tensor:
         new = torch.zeros_like(found)
         for channel in range(len(y)):
             rows, columns = _find(y[channel], hidden[channel]), _find(y[channel].T, hidden[channel].T)
-            _mark(new[channel], rows, columns)
-            _mark(new[channel].T, columns, rows)
+            _mark(new[channel], y[channel], rows, columns)
+            _mark(new[channel].T, y[channel].T, columns, rows)
         # What most channels have at a place, all have: the tone of a dead line may be close to the picture in one.
         new = (new | (2 * new.sum(0, keepdim=True) > len(y))) & ~hidden
         if not new.any():
@@ -113,17 +113,18 @@ def find_lines(y: Tensor, known: Tensor) -> Tensor:
     return found
 
 
-def _mark(marked: Tensor, lines: _Lines, across: _Lines) -> None:
+def _mark(marked: Tensor, y: Tensor, lines: _Lines, across: _Lines) -> None:
     """Mark what is damaged of the ``lines`` of a channel, (H, W) bool. across: what stands out in the other direction.
 
     Drawings and screens have thin lines in both directions, of about the same length: dead lines must stand out twice as
-    much.
+    much. Where another dead line crosses one, the rest of it is known by its tone.
     """
     bar = max([DEAD, *(2 * across.scores).tolist()])
     parts = lines.parts[lines.scores >= bar].tolist()
     if len({row for row, _, _ in parts}) <= MANY * len(marked):
         for row, start, stop in parts:
             marked[row, start:stop] = True
+            marked[row] |= y[row] == y[row, start]
     if float(lines.shifted.float().mean()) <= MANY:
         marked[lines.shifted] = True
 

@@ -20,7 +20,7 @@ from doprestore.image.crossfit import CrossFit
 from doprestore.image.fill import CERTAIN, choose_whitening
 from doprestore.image.frame import detached_edges
 from doprestore.image.settings import LEAST_SIDE, ImageSettings
-from doprestore.image.tones import shared_tones
+from doprestore.image.tones import is_paper, shared_tones
 from doprestore.image.unseen import first_guesses, pixel_folds, predict, value_folds
 from doprestore.image.verdict import FAR, judge
 
@@ -217,6 +217,8 @@ class Screening:
         What is suspected of a tone is not shown to the next look. Once all tones that stand out are of outliers in the
         main, all values at them are found, but for areas of the picture; until then only those that are far off.
         """
+        if is_paper(self.y):
+            return False
         trusted = self.known & (self.probability <= BOUND)
         predicted = predict(self.y, self.trust * ~self._suspects, self._pixel_folds, self.whitening, self.cuts)
         far = ((self.y - predicted).abs() >= FAR) & trusted

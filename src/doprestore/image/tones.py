@@ -27,6 +27,9 @@ AREA = 0.02
 ALIKE = 0.9
 # Tones explain what is wrong with a picture if they hold this share of the doubtless outliers.
 EXPLAINED = 0.9
+# Where more than so much of a picture is areas that have one tone, but for so few of their values, it is print or a drawing:
+# ink on paper looks like damage of a few tones. Two tones that share damage, as salt and pepper, have half of an area each.
+PAPER, BLANK = 0.5, 0.75
 # Pixels a side of the neighbourhood that is the picture's own where more than half of it is at one tone, and by so many
 # standard deviations more than outliers would have it by chance.
 NEIGHBOURHOOD = 11
@@ -81,6 +84,15 @@ def shared_tones(y: Tensor, picture: Tensor, found: Tensor) -> SharedTones:
     around = torch.stack([_medians(*channel) for channel in zip(y, ~suspects, strict=True)])
     others &= (y - around).abs() >= FAR  # else it is the network that is far off, as it is at first
     return SharedTones(suspects, outright, shared / max(1, shared + int(others.sum())), settled)
+
+
+def is_paper(y: Tensor) -> bool:
+    """Whether most of (C, H, W) is areas of one tone, of which tones tell nothing."""
+    blank = 0.0
+    for tone in _quantised(y):
+        for value in (_histogram(tone) > AREA * tone.numel()).nonzero().flatten():
+            blank += float((_density(tone == value) > BLANK).float().mean())
+    return blank > PAPER * len(y)
 
 
 def _quantised(values: Tensor) -> Tensor:
