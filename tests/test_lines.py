@@ -84,3 +84,14 @@ def test_what_is_found_is_filled_and_named():
     whole = [row for row in range(SIDE) if row not in (33, 70)]
     assert torch.equal(light.answer[:, whole], picture[:, whole])
     assert (light.answer - clean)[:, [33, 70]].abs().mean() < 0.03
+
+
+def test_what_repeats_is_the_picture():
+    random = torch.Generator().manual_seed(1)
+    noise = 0.3 + 0.05 * torch.randn(1, SIDE, SIDE, generator=random)
+    bars = 0.6 * (torch.rand(1, 1, SIDE, generator=random) < 0.5).float()
+    assert not _found((noise + bars).clamp(0, 1)).any()  # a barcode
+    grid = noise.clone()
+    grid[:, 4::16] += 0.15
+    grid[:, :, 4::16] += 0.15
+    assert not _found(grid).any()

@@ -27,6 +27,9 @@ VARYING, TONE = 5, 1.5 / 255
 PAPER = 0.2
 # So much of a shifted line must be where its neighbours vary, and be neither black nor white, for a line may be clipped.
 JUDGED = 0.25
+# A shifted line stands out so many times as far as four fifths of the lines do, by the median of what each is off by: in a
+# barcode, say, every other line does. Most lines of photographs are off by 0.006 at most.
+OUTDOES = 3.0
 # Log odds beyond these are not believed of a single pixel.
 LOG_ODDS = 6.0
 # The log odds of a dead line, at least: parts of 25 pixels have 70 to 150, whole photographs at most 82.
@@ -48,6 +51,8 @@ EDGE = 2
 # More lines than this share of them are the picture's own, such as blinds or rules; and no line goes by one of which more is
 # hidden.
 MANY = 0.15
+# The same of shifted lines, of which a grid may have as many.
+MANY_SHIFTED = 0.05
 # Rounds of looking, each without the lines that are found already: the neighbours of a dead line look like lines, too.
 ROUNDS = 3
 # Lines that are judged at a time, which bounds the memory, and lines that tell what errors are usual.
@@ -125,7 +130,7 @@ def _mark(marked: Tensor, y: Tensor, lines: _Lines, across: _Lines) -> None:
         for row, start, stop in parts:
             marked[row, start:stop] = True
             marked[row] |= y[row] == y[row, start]
-    if float(lines.shifted.float().mean()) <= MANY:
+    if float(lines.shifted.float().mean()) <= MANY_SHIFTED:
         marked[lines.shifted] = True
 
 
@@ -138,10 +143,10 @@ def _find(y: Tensor, hidden: Tensor) -> _Lines:
     some = candidates[:: max(1, len(candidates) // ENOUGH)]
     sample = _compared(y, above, below, some)
     parts, scores = [some.new_empty(0, 3)], [y.new_empty(0)]
-    shifted = torch.zeros(len(y), dtype=torch.bool, device=y.device)
+    shifts, usual = torch.zeros(2, len(y), device=y.device)
     tones = torch.bincount(_tones(y).flatten(), minlength=256) / y.numel()
     if not sample.varied.any() or float(tones.max()) > PAPER:
-        return _Lines(parts[0], scores[0], shifted)
+        return _Lines(parts[0], scores[0], shifts > 0)
     density = falling_density(shares_of(bins_of((sample.error.abs() / sample.scale)[sample.varied])))
     for rows in candidates.split(AT_A_TIME):
         compared = _compared(y, above, below, rows)
@@ -151,8 +156,10 @@ def _find(y: Tensor, hidden: Tensor) -> _Lines:
         toned = torch.zeros_like(hidden)
         for row, start, stop in part.tolist():
             toned[row, start:stop] = True
-        shifted[rows] = _shifted(compared, toned[rows])
-    return _Lines(torch.cat(parts), torch.cat(scores), shifted)
+        shifts[rows] = _shifts(compared, toned[rows])
+        usual[rows] = _median(compared.error, compared.varied).abs()
+    least = max(SHIFT, OUTDOES * float(usual[candidates].quantile(0.8)))
+    return _Lines(torch.cat(parts), torch.cat(scores), shifts >= least)
 
 
 def _neighbours(whole: Tensor) -> tuple[Tensor, Tensor]:
@@ -224,8 +231,11 @@ def _of_one_tone(rows: Tensor, compared: _Compared, density: Tensor, common: Ten
     return parts[chosen], scores[chosen]
 
 
-def _shifted(compared: _Compared, toned: Tensor) -> Tensor:
-    """(R,) bool: which rows are off by one amount for more than half of their length. toned: (R, W), parts of one tone."""
+def _shifts(compared: _Compared, toned: Tensor) -> Tensor:
+    """(R,): by how much each row is shifted for more than half of its length, 0 where it is not.
+
+    toned: bool (R, W), parts of one tone, which do not count.
+    """
     line, outside = compared.line, compared.outside
     counts = compared.varied & ~toned & (line > 0) & (line < 1)
     shift = _median(outside, counts)
@@ -234,7 +244,7 @@ def _shifted(compared: _Compared, toned: Tensor) -> Tensor:
     )
     leak = torch.maximum(*(_median(leaks, counts).abs() for leaks in compared.leaks))
     enough = counts.float().mean(1) >= JUDGED
-    return enough & (shift.abs() >= SHIFT) & (steady >= STEADY) & (leak <= LEAK * shift.abs())
+    return torch.where(enough & (steady >= STEADY) & (leak <= LEAK * shift.abs()), shift.abs(), 0.0)
 
 
 def _median(values: Tensor, counts: Tensor) -> Tensor:

@@ -41,7 +41,8 @@ STILL = 10
 MOST_STEPS = 300
 
 # All lines are solved by themselves once the share of dropped entries changes by no more than this from step to step, the
-# threshold is below so many typical entries, and the entries times the rank squared are no more than so many.
+# threshold is below so many typical entries, and the entries times the rank squared are no more than so many. Only where no
+# entry is missing: of 200 x 200 with 20 % saturated, a fit with a direction too many came to an exact end, and was believed.
 SETTLED, NEAR, DIRECT = 0.002, 0.01, 2_000_000
 
 _STATE = ("decay", "scale", "threshold", "noise", "share", "steps", "still", "patience", "least", "settled", "done")
@@ -101,7 +102,8 @@ class Refit:
         self.share = 1 - trusted / self.total
         self.noise = torch.linalg.vector_norm(r).item() / math.sqrt(max(trusted, 1))
         self.settled = (
-            abs(self.share - share_before) <= SETTLED
+            self.known is None
+            and abs(self.share - share_before) <= SETTLED
             and self.threshold <= NEAR * self.scale
             and self.y.numel() * self.rank**2 <= DIRECT
         )
@@ -121,8 +123,7 @@ class Refit:
     def _solve_all_lines(self, r: Tensor, bad: Tensor) -> None:
         """One step of alternating least squares on the trusted entries alone, which costs rank² times the entries, and comes
         nearer by a factor of 6 where the other does by 2 (30 % outliers)."""
-        trusted = ~bad if self.known is None else self.known & ~bad
-        weights = trusted.to(r.dtype)
+        weights = (~bad).to(r.dtype)
         self.u = self.u + _least_squares(weights, r, self.v)
         self.u, triangle = torch.linalg.qr(self.u)
         self.v = self.v @ triangle.T
