@@ -149,23 +149,23 @@ def _scale(error: Tensor, weight: Tensor, folds: Tensor | None, late: bool, coup
 def _mean_error(error: Tensor, weight: Tensor, folds: Tensor | None, late: bool, coupled: bool) -> Tensor:
     """The mean error around each value, its own left out: in 9x9, ``late`` also next to it and in its other channels; of the
     values of its own fold, or of all where ``folds`` is None."""
-    one = torch.zeros_like(error, dtype=torch.uint8) if folds is None else folds
-    mine = torch.stack([(one == fold) for fold in range(int(one.max()) + 1)]).to(error.dtype)  # (folds, C, H, W)
-    weights = mine * weight
-    errors = weights * error
+    if folds is None:
+        return _mean_errors(error, weight, 3, late, coupled)
+    mean = torch.zeros_like(error)
+    for fold in range(int(folds.max()) + 1):
+        mine = folds == fold
+        mean = torch.where(mine, _mean_errors(error, weight * mine, 5, late, coupled), mean)
+    return mean
 
-    def around(side: int) -> tuple[Tensor, Tensor]:
-        sums, counts = ((mine * _sums(v.flatten(0, 1), side).view_as(v)).sum(0) for v in (errors, weights))
-        return sums - error * weight, (counts - weight).clamp(min=0)
 
-    sums, counts = around(9)
-    mean = sums / counts.clamp(min=1)
+def _mean_errors(error: Tensor, weight: Tensor, near: int, late: bool, coupled: bool) -> Tensor:
+    """The same, of the values that have a ``weight``; ``near``: the side of the square that is next to a value."""
+    own = error * weight
+    mean = (_sums(own, 9) - own) / (_sums(weight, 9) - weight).clamp(min=1)
     if late:
-        sums, counts = around(3 if folds is None else 5)
-        mean = (mean + (sums + mean) / (counts + 1)) / 2
+        mean = (mean + (_sums(own, near) - own + mean) / ((_sums(weight, near) - weight).clamp(min=0) + 1)) / 2
         if coupled and len(error) > 1:
-            sums, counts = ((mine * v.sum(1, keepdim=True)).sum(0) for v in (errors, weights))
-            others = (sums - error * weight + 0.5 * mean) / (counts - weight + 0.5)
+            others = (own.sum(0) - own + 0.5 * mean) / (weight.sum(0) - weight + 0.5)
             mean = 0.7 * mean + 0.3 * others
     return mean.clamp(min=0)  # float errors make small negative sums
 
@@ -278,6 +278,11 @@ def falling_density(mass: Tensor) -> Tensor:
 
 
 def _sums(values: Tensor, side: int) -> Tensor:
-    """Of the square of that side around each value; along one side first and then the other, for that is quicker."""
-    down = nn.functional.avg_pool2d(values[None], (side, 1), 1, (side // 2, 0), divisor_override=1)
-    return nn.functional.avg_pool2d(down, (1, side), 1, (0, side // 2), divisor_override=1)[0]
+    """(C, H, W): the sum of the square of that side around each value."""
+    for dimension in (1, 2):
+        length, pad = values.shape[dimension], [0] * (2 * (2 - dimension)) + [side // 2] * 2
+        padded = nn.functional.pad(values, pad)
+        values = padded.narrow(dimension, 0, length).clone()
+        for shift in range(1, side):
+            values += padded.narrow(dimension, shift, length)
+    return values
