@@ -1,11 +1,13 @@
-"""The search for damage: are whole pixels lost, or single values?"""
+"""The search for damage: are whole pixels lost, or single values, and what has the tone of ink?"""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from doprestore.image.screening import COUPLED, channel_coupling
+from doprestore.damage.make import corrupt
+from doprestore.image.screening import COUPLED, Screening, channel_coupling
+from doprestore.image.settings import image_settings
 
 
 def test_values_lost_one_by_one_are_told_from_whole_pixels():
@@ -21,3 +23,18 @@ def test_values_lost_one_by_one_are_told_from_whole_pixels():
     assert channel_coupling(torch.ones(3, 8, 8, dtype=torch.bool)) == 1
     one_channel = (torch.eye(8, dtype=torch.bool)[None], torch.zeros(1, 8, 8, dtype=torch.bool))
     assert [channel_coupling(lost) for lost in one_channel] == [1, 1]
+
+
+def test_ink_is_ink_in_a_channel_that_is_as_dark():
+    """Little of a dark channel is far from black, so black does not stand out there; but it does in the others."""
+    rows, columns = torch.linspace(0.3, 0.7, 128)[:, None], torch.linspace(0, 0.15, 128)
+    clean = torch.stack([rows + columns, rows + columns, 0.02 + 0.1 * (rows + columns)])
+    clean[2, :, :12] += 0.4  # the one part that is far from black, where there happens to be no scratch
+    damaged, bad = corrupt((clean * 255).round() / 255, "scratches", 0.1, seed=0)
+    bad[:, :, :12] = False
+    damaged = torch.where(bad, damaged, (clean * 255).round() / 255)
+    search = Screening(damaged, torch.ones_like(bad), image_settings())
+    while not search.done:
+        search.step()
+    assert search.found[bad].float().mean() > 0.99
+    assert search.found[~bad].float().mean() < 0.002

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from doprestore.damage.make import corrupt
-from doprestore.image.tones import shared_tones
+from doprestore.image.tones import is_paper, shared_tones
 
 
 def smooth(channels: int, side: int = 128) -> torch.Tensor:
@@ -144,3 +144,12 @@ def test_hardly_anything_is_far_from_middle_grey():
     damaged, found = clean.clone(), torch.zeros_like(clean, dtype=torch.bool)
     damaged[:, :2, :10], found[:, :2, :10] = 0.5, True
     assert not shared_tones(damaged, clean, found).outright.any()
+
+
+def test_areas_of_one_tone_are_paper_and_damage_is_none():
+    page = torch.full((1, 128, 128), 0.9)
+    page[:, 40:44, 20:100] = 0.1
+    assert is_paper(page)
+    assert not is_paper(smooth(3))
+    for kind, amount in (("salt-pepper", 0.9), ("salt-pepper-pixel", 0.9), ("text", 0.1), ("scratches", 0.3)):
+        assert not is_paper(corrupt(smooth(3), kind, amount, seed=0).picture)
