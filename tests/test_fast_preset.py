@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image
 from doprestore import restore_image
 from doprestore.damage.make import corrupt
 from doprestore.drive import drive
+from doprestore.errors import UsageError
 from doprestore.image.fit import held_out
 from doprestore.image.learner import CLOCK, CROP, GAMMA, choose_crops, turned, turned_back
 from doprestore.image.light import Light
@@ -56,6 +58,24 @@ def test_light_damage_is_mended(name, kind, amount, better):
     assert result.found[~changed].float().mean() < 0.02
     assert torch.equal(result.restored[~result.found], damaged[~result.found])
     assert result.details.damage
+
+
+def test_sensitivity_is_the_odds_that_are_asked_for(few_lessons):
+    clean = sample("camera", 96)
+    damaged, bad = corrupt(clean, "random", 0.05, seed=0)
+    found = [restore_image(damaged, sensitivity=odds, steps=2).found for odds in (0.1, 1, 10)]
+    for fewer, more in itertools.pairwise(found):
+        assert not (fewer & ~more).any()
+        assert more[bad].sum() > fewer[bad].sum()
+    assert found[0][~bad].sum() < found[2][~bad].sum()
+    assert not restore_image(clean, sensitivity=100).found.any()
+
+
+def test_sensitivity_is_refused_where_nothing_is_judged():
+    with pytest.raises(UsageError, match="--sensitivity is not used by --preset paper"):
+        image_settings("paper", sensitivity=2)
+    with pytest.raises(UsageError, match="--sensitivity"):
+        image_settings(sensitivity=0)
 
 
 def test_the_kind_is_told(few_lessons):

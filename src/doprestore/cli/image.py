@@ -47,6 +47,11 @@ def _shown(value: object) -> str:
     type=click.Choice(OUTPUTS),
     help=f"composed: change only what is judged damaged. network: the network's picture everywhere. {_default('output')}",
 )
+@click.option(
+    "--sensitivity",
+    type=float,
+    help=f"Replace what is damaged by odds above 1/this: more finds more, and more by mistake. {_default('sensitivity')}",
+)
 @click.option("--seed", type=int, help=f"The same seed gives the same result. {_default('seed')}")
 @click.option("--device", metavar="auto|cpu|cuda[:N]|mps", help=f"{_default('device')}")
 @click.option(

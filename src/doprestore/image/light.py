@@ -92,7 +92,7 @@ class Light:
     @property
     def found(self) -> Tensor:
         """(C, H, W) bool: what is replaced."""
-        return self.screening.found
+        return self.screening.replaced
 
     def step(self) -> None:
         """A round of the search, or a step of the fit."""

@@ -101,6 +101,11 @@ class Screening:
         return (self.probability > BOUND) | self.toned | ~self.known
 
     @property
+    def replaced(self) -> Tensor:
+        """The same by the odds that the settings ask for."""
+        return (self.probability > 1 / (1 + self._settings.sensitivity)) | self.toned | ~self.known
+
+    @property
     def by_pixel(self) -> bool:
         """Whether it is whole pixels that are damaged."""
         return self.shares["whole pixels"] > 0

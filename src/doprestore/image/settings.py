@@ -29,6 +29,7 @@ class ImageSettings:
     precision: of the convolutions; "auto" is bfloat16 where the device is fast at it (fast preset only).
         g, h, s and the loss are float32 always.
     output: "composed" keeps the input where it is judged clean; "network" is φ(θ) alone, as in the paper.
+    sensitivity: a value is replaced where the odds that it is damaged are above 1 / sensitivity (fast preset only).
     """
 
     preset: str
@@ -40,6 +41,7 @@ class ImageSettings:
     device: str
     precision: str
     output: str
+    sensitivity: float = 1.0
 
     @property
     def is_paper(self) -> bool:
@@ -83,9 +85,10 @@ def image_settings(preset: str = "fast", **overrides: Any) -> ImageSettings:
     Raises :class:`UsageError` for an unknown preset or setting, a value out of range, or a setting
     that the preset does not use.
     """
-    settings = choose_settings(PRESETS, preset, {}, overrides)
+    unused = {"paper": {"sensitivity": ", which judges nothing"}}
+    settings = choose_settings(PRESETS, preset, unused, overrides)
     check_whole(settings, ("steps", "width"))
-    check_positive(settings, ("alpha", "tau"))
+    check_positive(settings, ("alpha", "tau", "sensitivity"))
     check_seed(settings.seed)
     check_choice("precision", settings.precision, PRECISIONS)
     check_choice("output", settings.output, OUTPUTS)
