@@ -236,9 +236,9 @@ class Screening:
         toned = (tones.outright if tones.settled else tones.outright | (far & tones.suspects)) & trusted
         # Ink is ink in all channels, in those, too, that are nearly as dark as it.
         self.toned = toned | (tones.suspects & toned.any(0, keepdim=True) & trusted)
-        # And where most channels of a pixel have it, in one that too little is far from its tone for that to stand out.
+        # And where all channels of a pixel have that very tone, for in some too little is far from it to stand out.
         tone = torch.where(toned, self.y, 0.0).amax(0)
-        self.toned |= (2 * toned.sum(0) > len(toned)) & (self.y == tone) & trusted
+        self.toned |= toned.any(0) & (self.y == tone).all(0) & trusted
         return not tones.settled
 
     def choose_whitening(self) -> Tensor:
