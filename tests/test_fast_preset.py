@@ -139,6 +139,13 @@ def test_noise_is_left_alone(seed):
     assert torch.equal(restore_image(noise).restored, noise)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_nor_is_noise_of_some_tones_random_values(channels):
+    for side in (32, 64):
+        noise = 0.3 + 0.4 * torch.rand(channels, side, side, generator=torch.Generator().manual_seed(side))
+        assert torch.equal(restore_image(noise).restored, noise)
+
+
 def test_a_state_goes_on_bit_for_bit(few_lessons):
     damaged = corrupt(sample("coffee"), "random", 0.05, seed=0).picture
     settings = image_settings(steps=12)

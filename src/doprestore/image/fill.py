@@ -122,13 +122,10 @@ class _Smoothness:
 
     def inverse_by_pixel(self, data: Tensor) -> Tensor:
         """(C, C, H, W): the inverse at each pixel of data, (C, H, W), and of what the map makes of a pixel by itself."""
-        usual = data.new_full((1, 1, 1, 1), SELF) if self.weight is None else SELF * _mean_around(self.weight)
-        blocks = self.product[:, :, None, None] * usual + torch.diag_embed(data.movedim(0, -1)).movedim((-2, -1), (0, 1))
+        weight = data.new_ones(1, 1, 1) if self.weight is None else nn.functional.avg_pool2d(self.weight, 3, 1, 1)
+        diagonal = torch.diag_embed(data.movedim(0, -1)).movedim((-2, -1), (0, 1))
+        blocks = self.product[:, :, None, None] * (SELF * weight) + diagonal
         return _inverse(blocks)
-
-
-def _mean_around(weight: Tensor) -> Tensor:
-    return nn.functional.avg_pool2d(weight, 3, 1, 1)
 
 
 def _inverse(blocks: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from doprestore.image.verdict import FAINT, LOUD, bins_of, falling_density, shares_of
+from doprestore.image.verdict import FAINT, LOUD, TONES, bins_of, falling_density, shares_of, tones_of
 
 # A neighbour varies where its values in a stretch of VARYING pixels differ by more than one of 256 tones.
 VARYING, TONE = 5, 1.5 / 255
@@ -144,7 +144,7 @@ def _find(y: Tensor, hidden: Tensor) -> _Lines:
     sample = _compared(y, above, below, some)
     parts, scores = [some.new_empty(0, 3)], [y.new_empty(0)]
     shifts, usual = torch.zeros(2, len(y), device=y.device)
-    tones = torch.bincount(_tones(y).flatten(), minlength=256) / y.numel()
+    tones = torch.bincount(tones_of(y).flatten(), minlength=TONES) / y.numel()
     if not sample.varied.any() or float(tones.max()) > PAPER:
         return _Lines(parts[0], scores[0], shifts > 0)
     density = falling_density(shares_of(bins_of((sample.error.abs() / sample.scale)[sample.varied])))
@@ -202,10 +202,6 @@ def _range(lines: Tensor) -> Tensor:
     return extremes.sum(1)
 
 
-def _tones(y: Tensor) -> Tensor:
-    return (y * 255).round().long()
-
-
 def _of_one_tone(rows: Tensor, compared: _Compared, density: Tensor, common: Tensor) -> tuple[Tensor, Tensor]:
     """Parts of one tone, (N, 3), and their scores, where these are large: dead lines.
 
@@ -224,7 +220,7 @@ def _of_one_tone(rows: Tensor, compared: _Compared, density: Tensor, common: Ten
 
     scores = summed(odds)
     stands_out = summed((compared.outside != 0).float()) >= OUTSIDE * summed(torch.ones_like(line))
-    chosen = (scores >= DEAD / 2) & stands_out & ~common[_tones(line.flatten()[first])]
+    chosen = (scores >= DEAD / 2) & stands_out & ~common[tones_of(line.flatten()[first])]
     last = torch.cat([first[1:], first.new_tensor([line.numel()])]) - 1
     width = line.shape[1]
     parts = torch.stack([rows[first // width], first % width, last % width + 1], 1)

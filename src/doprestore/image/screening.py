@@ -46,12 +46,13 @@ LATE = 2
 # Pixels a side of the middle of the picture that the whitening of the colours is chosen on.
 SAMPLE = 192
 # A value that is found is likelier than another to have one found beside it, by a share of what is possible. Above this
-# share it is strokes that are found: it is at most 0.083 for single values and pixels, and from 0.099 on for print, charts
-# and lines.
+# share it is strokes that are found: by fills it is at most 0.050 for single values in photographs, and from 0.13 on for
+# print and charts.
 CLUSTERED = 0.1
 # From this share of damaged values on large errors say nothing of noise.
-HEAVY = 0.4
-# Noise has errors of at least this share of those of random tones (0.29 to 0.37); pictures with light damage at most 0.21.
+HEAVY = 0.6
+# Noise has errors of at least this share of those of random tones (0.29 to 0.37); pictures with random values on up to half,
+# or salt and pepper on up to 60 % of them, at most 0.23. Random values on 60 % cannot be told from noise.
 BLIND = 0.25
 # The search draws its random numbers from the seed plus this. Damage that was made with the seed itself, as in benchmarks,
 # would share them; on a CPU no more than 32 bits of a seed count.
@@ -78,7 +79,6 @@ class Screening:
         self.known = known
         self.round = 0
         self.made = 0  # rounds, without those that were not needed
-        # Not the seed itself: damage that was made with the same one, as in benchmarks, would share its random numbers.
         self.generator = torch.Generator().manual_seed(settings.seed + OWN_SEEDS)
         self._folds = value_folds(y.shape, self.generator).to(y.device)
         self._pixel_folds = pixel_folds(y.shape, self.generator).to(y.device)
@@ -115,7 +115,7 @@ class Screening:
         """One more round."""
         self.made += 1
         if self.round >= ROUNDS:
-            self.done = not self._look_for_tones()
+            self.done = (self.round == ROUNDS and is_paper(self.y)) or not self._look_for_tones()
             self.round += 1
             self.done |= self.round >= self.rounds
             return
@@ -222,8 +222,6 @@ class Screening:
         What is suspected of a tone is not shown to the next look. Once all tones that stand out are of outliers in the
         main, all values at them are found, but for areas of the picture; until then only those that are far off.
         """
-        if is_paper(self.y):
-            return False
         trusted = self.known & (self.probability <= BOUND)
         predicted = predict(self.y, self.trust * ~self._suspects, self._pixel_folds, self.whitening, self.cuts)
         far = ((self.y - predicted).abs() >= FAR) & trusted

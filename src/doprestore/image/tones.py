@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from doprestore.image.verdict import FAR, TONES
+from doprestore.image.verdict import FAR, TONES, tones_of
 
 # A tone stands out that holds at least LEAST of the outliers and CONCENTRATED times its even share of them.
 CONCENTRATED = 10.0
@@ -63,7 +63,7 @@ def shared_tones(y: Tensor, picture: Tensor, found: Tensor) -> SharedTones:
 
     The outliers of a tone are those found FAR from the picture and from what is around, in proportion to how much is.
     """
-    tone = _quantised(y)
+    tone = tones_of(y)
     doubtless = found & ((y - picture).abs() >= FAR)
     rates, stand_out, tails = map(torch.stack, zip(*map(_standing_out, y, tone, doubtless), strict=True))
     _borrow(rates, tails, torch.stack([_histogram(channel) for channel in tone]) / y[0].numel())
@@ -89,15 +89,10 @@ def shared_tones(y: Tensor, picture: Tensor, found: Tensor) -> SharedTones:
 def is_paper(y: Tensor) -> bool:
     """Whether most of (C, H, W) is areas of one tone, of which tones tell nothing."""
     blank = 0.0
-    for tone in _quantised(y):
+    for tone in tones_of(y):
         for value in (_histogram(tone) > AREA * tone.numel()).nonzero().flatten():
             blank += float((_density(tone == value) > BLANK).float().mean())
     return blank > PAPER * len(y)
-
-
-def _quantised(values: Tensor) -> Tensor:
-    """The tone of each value, 0 to TONES - 1."""
-    return (values * (TONES - 1)).round().clamp(0, TONES - 1).long()
 
 
 def _histogram(tones: Tensor) -> Tensor:
@@ -106,7 +101,7 @@ def _histogram(tones: Tensor) -> Tensor:
 
 def _far_from(picture: Tensor) -> Tensor:
     """(TONES,): the share of the values, NaN among them, FAR from each tone; NaN where too small to count on."""
-    histogram = _histogram(_quantised(picture[~picture.isnan()]))
+    histogram = _histogram(tones_of(picture[~picture.isnan()]))
     below = nn.functional.pad(histogram.cumsum(0), (1, 0))  # [k]: how many are at a tone less than k
     tone = torch.arange(TONES, device=histogram.device)
     reach = int(FAR * (TONES - 1))

@@ -96,7 +96,7 @@ def judge(
     weight = counted.to(y.dtype) if before is None else (1 - before) * counted
     error = (y - predicted).abs()
     scale = _scale(error, weight, folds, late, coupled)
-    tone, ratio = (y * (TONES - 1)).round().long(), bins_of(error / scale)
+    tone, ratio = tones_of(y), bins_of(error / scale)
     every = max(1, y.numel() // MANY)
     chosen = counted.flatten(1)[:, ::every]
     sizes = chosen.sum(1).tolist()
@@ -150,16 +150,16 @@ def _mean_error(error: Tensor, weight: Tensor, folds: Tensor | None, late: bool,
     """The mean error around each value, its own left out: in 9x9, ``late`` also next to it and in its other channels; of the
     values of its own fold, or of all where ``folds`` is None."""
     if folds is None:
-        return _mean_errors(error, weight, 3, late, coupled)
+        return _mean_of_weighted(error, weight, 3, late, coupled)
     mean = torch.zeros_like(error)
-    for fold in range(int(folds.max()) + 1):
+    for fold in folds.unique():
         mine = folds == fold
-        mean = torch.where(mine, _mean_errors(error, weight * mine, 5, late, coupled), mean)
+        mean = torch.where(mine, _mean_of_weighted(error, weight * mine, 5, late, coupled), mean)
     return mean
 
 
-def _mean_errors(error: Tensor, weight: Tensor, near: int, late: bool, coupled: bool) -> Tensor:
-    """The same, of the values that have a ``weight``; ``near``: the side of the square that is next to a value."""
+def _mean_of_weighted(error: Tensor, weight: Tensor, near: int, late: bool, coupled: bool) -> Tensor:
+    """The mean error around each value of those that have a weight; ``near``: the side of the square next to a value."""
     own = error * weight
     mean = (_sums(own, 9) - own) / (_sums(weight, 9) - weight).clamp(min=1)
     if late:
@@ -234,6 +234,11 @@ def _no_more_than(share: float, probability: Tensor, counted: Tensor | None = No
         return probability
     bound = values.kthvalue(values.numel() - most).values
     return torch.where(probability > bound, probability, probability.clamp(max=UNSURE))
+
+
+def tones_of(values: Tensor) -> Tensor:
+    """The tone of each value in [0, 1], 0 to TONES - 1."""
+    return (values * (TONES - 1)).round().long()
 
 
 def bins_of(ratio: Tensor) -> Tensor:

@@ -7,10 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from doprestore.matrix.api import RpcaResult
-from doprestore.matrix.tail import LIMIT, fit_law
-
-# Bins of the histogram that the law of the noise is fitted to.
-BINS = 60
+from doprestore.matrix.tail import BINS, LIMIT, fit_law
 
 
 def repairs(values: np.ndarray, result: RpcaResult, whole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ from doprestore.matrix.flow import Flow
 from doprestore.matrix.linalg import guess_rank
 from doprestore.matrix.noise import NoisyFit
 from doprestore.matrix.refit import Refit
-from doprestore.matrix.tail import LIMIT, Law, fit_law, threshold
+from doprestore.matrix.tail import BINS, LIMIT, Law, fit_law, threshold
 from doprestore.matrix.verdict import SPARE
 
 # A line is the only one with some direction if the others have less than this share of it (of its square). Rounding
@@ -24,8 +24,6 @@ from doprestore.matrix.verdict import SPARE
 LONELY = 1e-6
 # Lines, evenly spread, that the noise around the convex answer is taken from; all, where there are no more.
 SOME_LINES = 4000
-# Bins up to LIMIT, of a twentieth of a standard deviation each, of the histogram that the law of the noise is fitted to.
-BINS = 60
 
 
 @dataclass

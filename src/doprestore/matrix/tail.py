@@ -15,6 +15,8 @@ import numpy as np
 
 # The law is fitted to deviations of up to so many standard deviations.
 LIMIT = 3.0
+# Bins up to LIMIT, of a twentieth of a standard deviation each, of the histogram that it is fitted to.
+BINS = 60
 # Degrees of freedom and scales (in standard deviations) that are tried.
 DEGREES = (math.inf, 30, 15, 10, 7, 5, 4, 3, 2.5, 2)
 SCALES = np.linspace(0.6, 1.3, 36)

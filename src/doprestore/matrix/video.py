@@ -20,7 +20,7 @@ from torch import Tensor
 from doprestore.drive import Progress
 from doprestore.errors import InputError
 from doprestore.matrix.lines import fit_lines, weighted_fit
-from doprestore.matrix.tail import LIMIT, fit_law, threshold
+from doprestore.matrix.tail import BINS, LIMIT, fit_law, threshold
 
 # Columns that changes of light are told from.
 SAMPLE = 4000
@@ -40,8 +40,6 @@ BLOCK = 2**22
 JUDGED = 2**23
 # What is so many standard deviations off is foreground in any case, also where too little is to judge by.
 MOST_DEVIATIONS = 10.0
-# Bins of the histogram that the law of the noise is fitted to.
-BINS = 60
 # A static camera sees the background in half of the frames of nearly all pixels.
 HALF, NEARLY_ALL = 0.5, 0.9
 

@@ -3,7 +3,7 @@ the restoration itself goes by. Imports torch.
 
 The one place that knows how the cost of a picture follows from its size. What is damaged only its restoration can tell, so
 there are three answers: undamaged, where it ends with the search; and of damaged pictures the least, where a fit follows a
-search by fills that leaves no doubts, and the most, where all rounds of the search by the network come between them and the
+search by fills that leaves no doubts, and the most, where all rounds of the search by the network come between them, or the
 fit is the longer one. The paper's preset takes the same time for all.
 """
 
@@ -83,9 +83,9 @@ class Estimator:
         if portions.piece is not None:
             needed += ANSWER_VALUE * math.prod(shape)
         stages = _stages(self._settings, shape[0], pixels, threads)
-        least = stages.search + stages.fit
-        # Where much is missing the fit takes twice the steps.
-        return Estimate(stages.quick_search, least, least + NET_ROUNDS * stages.net_round + stages.fit, needed)
+        # Where much is missing the fit takes twice the steps; after a search by the network half as many.
+        longest = max(2 * stages.fit, NET_ROUNDS * stages.net_round + stages.fit)
+        return Estimate(stages.quick_search, stages.search + stages.fit, stages.search + longest, needed)
 
     def _threads(self, pixels: int) -> int:
         if self._asked is not None or self._jobs > 1:
