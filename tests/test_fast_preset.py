@@ -141,9 +141,10 @@ def test_noise_is_left_alone(seed):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_nor_is_noise_of_some_tones_random_values(channels):
-    for side in (32, 64):
-        noise = 0.3 + 0.4 * torch.rand(channels, side, side, generator=torch.Generator().manual_seed(side))
-        assert torch.equal(restore_image(noise).restored, noise)
+    noise = 0.3 + 0.4 * torch.rand(channels, 64, 64, generator=torch.Generator().manual_seed(64))
+    result = restore_image(noise)
+    assert torch.equal(result.restored, noise)
+    assert result.details.undecided
 
 
 def test_a_state_goes_on_bit_for_bit(few_lessons):

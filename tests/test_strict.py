@@ -30,7 +30,7 @@ def _result(found: float, **fields: object) -> ImageResult:
         (_result(0.7), "70% of its values are judged damaged"),
         (_result(0.1, damage=(Damage("single values", 0.1, 0.03),)), None),
         (_result(0.1, damage=(Damage("single values", 0.1, 0.04),)), "40% of what was replaced may have been whole"),
-        (_result(0.0, print_like=True), "looks like print"),
+        (_result(0.0, undecided=True), "looks like print"),
     ],
 )
 def test_what_is_in_doubt(result, told):

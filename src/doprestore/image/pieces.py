@@ -83,7 +83,7 @@ class _Whole:
         self._steps, self._seconds = 0, 0.0  # of these
         self._inner: State | None = None  # the state of the piece at work, to go on from
         self._damage: dict[str, list[float]] = {}  # kind: values, and values by mistake
-        self._values, self._print_like = 0, False
+        self._values, self._undecided = 0, False
         self._pictures = {"restored": picture.clone(), "network": picture.clone(), "outliers": torch.zeros_like(picture)}
         self._pictures["found"] = torch.zeros_like(picture, dtype=torch.bool)
 
@@ -96,7 +96,7 @@ class _Whole:
             kind = self._damage.setdefault(one.kind, [0.0, 0.0])
             kind[0] += one.share * size
             kind[1] += (one.mistaken or 0.0) * size
-        self._print_like |= result.print_like
+        self._undecided |= result.undecided
         self._steps += result.steps
         self._seconds += result.seconds
         self.finished += 1
@@ -126,7 +126,7 @@ class _Whole:
             seconds=self._seconds,
             interrupted=last.interrupted,
             damage=tuple(Damage(kind, share / total, wrong / total) for kind, (share, wrong) in self._damage.items()),
-            print_like=self._print_like,
+            undecided=self._undecided,
         )
 
     def state_dict(self, side: int, inner: State) -> State:
@@ -134,7 +134,7 @@ class _Whole:
         return {
             "piece": side,
             "finished": self.finished,
-            "counts": (self._steps, self._seconds, self._values, self._print_like),
+            "counts": (self._steps, self._seconds, self._values, self._undecided),
             "damage": self._damage,
             "pictures": self._pictures,
             "inner": inner,
@@ -149,7 +149,7 @@ class _Whole:
                     raise ValueError
                 values.copy_(state["pictures"][name])
             self.finished, self._inner = int(state["finished"]), state["inner"]
-            self._steps, self._seconds, self._values, self._print_like = state["counts"]
+            self._steps, self._seconds, self._values, self._undecided = state["counts"]
             self._damage = {kind: list(values) for kind, values in state["damage"].items()}
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise InputError("the saved state does not fit this picture; start anew") from error

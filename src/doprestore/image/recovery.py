@@ -25,7 +25,7 @@ class ImageResult:
     outliers: s of y = x + s: g∘g − h∘h with the paper's preset, y − x at the values replaced with the fast one.
     found: bool, the values found damaged. interrupted: stopped early. steps: how many were made.
     damage: what was found by kind, where the search told (:mod:`doprestore.image.light`).
-    print_like: strokes of the picture itself look like damage, and nothing was called damaged.
+    undecided: print, a drawing or noise looks like damage, or damage like these, and nothing was called damaged.
     """
 
     restored: Tensor
@@ -39,7 +39,7 @@ class ImageResult:
     seconds: float
     interrupted: bool
     damage: tuple[Damage, ...] = ()
-    print_like: bool = False
+    undecided: bool = False
 
     @property
     def outlier_share(self) -> float:
@@ -94,7 +94,7 @@ def _result(light: Light, ended: Ended) -> ImageResult:
         seconds=ended.seconds,
         interrupted=ended.interrupted,
         damage=light.damage(),
-        print_like=light.screening.print_like,
+        undecided=light.screening.undecided,
     )
 
 

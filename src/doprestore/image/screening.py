@@ -92,7 +92,7 @@ class Screening:
         self.toned = torch.zeros_like(known)  # found by its tone
         self._suspects = torch.zeros_like(known)  # at a tone that stands out
         self.shares = {"single values": 0.0, "whole pixels": 0.0}
-        self.print_like = False  # nothing can be said of it, see _is_clustered
+        self.undecided = False  # nothing can be said of it, see _is_clustered and _is_blind
         self.done = False
 
     @property
@@ -121,11 +121,12 @@ class Screening:
             return
         before = self.found
         self._judge(*(first_guesses(self.y, self.cuts) if self.round == 0 else self._predictions()))
-        self.print_like = self._is_clustered()
+        self.undecided = self._is_clustered()
         fills = self.round < FILL_ROUNDS
         still = self.round >= LATE and int((self.found ^ before).sum()) <= STILL * int((self.found & self.known).sum())
         ended = still or self.round + 1 in (FILL_ROUNDS, ROUNDS)
-        if self.print_like or (fills and ended and self._is_blind()):
+        self.undecided |= fills and ended and self._is_blind()
+        if self.undecided:
             self.probability = torch.where(self.known, 0.0, 1.0)
             self.shares = dict.fromkeys(self.shares, 0.0)
         if self.round + 1 >= LATE and sum(self.shares.values()) == 0:
@@ -205,7 +206,7 @@ class Screening:
         return (beside - share) / (1 - share) > CLUSTERED
 
     def _is_blind(self) -> bool:
-        """Whether predictions are hardly better than tones drawn at random, although little is damaged: of noise, nothing
+        """Whether predictions are hardly better than tones drawn at random, although not most is damaged: of noise, nothing
         around a value tells of it."""
         if float(self.found[self.known].float().mean()) >= HEAVY:
             return False
@@ -229,7 +230,7 @@ class Screening:
         tones = shared_tones(torch.where(trusted, self.y, predicted), predicted, far)
         if not tones.explain:
             return False
-        self.print_like = False
+        self.undecided = False
         self._suspects = tones.suspects
         toned = (tones.outright if tones.settled else tones.outright | (far & tones.suspects)) & trusted
         # Ink is ink in all channels, in those, too, that are nearly as dark as it.
@@ -256,7 +257,7 @@ class Screening:
             "done": self.done,
             "generator": self.generator.get_state(),
             "shares": self.shares,
-            "print_like": self.print_like,
+            "undecided": self.undecided,
             "network": None if self.network is None else self.network.state_dict(),
             "network_by_pixel": self._network_by_pixel,
             **{name: getattr(self, name) for name in _TENSORS},
@@ -271,7 +272,7 @@ class Screening:
             setattr(self, name, value.to(self.y.device))
         self.generator.set_state(state["generator"])
         self.shares = dict(state["shares"])
-        self.print_like = bool(state["print_like"])
+        self.undecided = bool(state["undecided"])
         self._network_by_pixel = bool(state["network_by_pixel"])
         if state["network"] is not None:
             self.network = self._new_network()

@@ -19,9 +19,9 @@ _LOOK = "compare the result with the input before use"
 def warnings(result: ImageResult, mask: Tensor | None) -> list[str]:
     """What is worth a line on stderr in any case. mask: what was known to be bad, which nobody has judged."""
     told = []
-    if result.print_like:
+    if result.undecided:
         told.append(
-            "looks like print or a drawing, whose strokes cannot be told from damage; "
+            "looks like print, a drawing or noise, which cannot be told from damage; "
             "left as it is, give --mask for what is damaged"
         )
     judged = result.found if mask is None else result.found & ~mask
