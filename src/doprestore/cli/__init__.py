@@ -84,7 +84,7 @@ def cli(ctx: click.Context) -> int | None:
 
 # How threads wait for each other, said before torch is imported: asleep, after some microseconds. On a busy machine a round
 # of the search on 256x256 took 4 s with two threads, and over 100 s where they wait busily, as is usual; to sleep at once
-# takes twice as long on a free one (tests/benchmarks/threads.py).
+# takes nearly twice as long on a free one (tests/benchmarks/threads.py).
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "3000"}
 
 

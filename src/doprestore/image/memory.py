@@ -23,8 +23,8 @@ WEIGHT_BYTES = 2240
 # Bytes that libraries take for themselves.
 WORKSPACE = 100 * 2**20
 # Of the fast preset: bytes a value of the picture, and what they take for a picture of any size.
-# Measured on Linux, PyTorch 2.14 on a CPU, in colour with and without random values on 1 %: 140 and 246 MB at 512x512, 492
-# and 533 MB at 1024x1024 (tests/benchmarks/memory.py --sides 512 1024); the rest is the margin, a quarter or more.
+# Measured on Linux, PyTorch 2.14 on a CPU, in colour with and without random values on 1 %: 228 and 167 MB at 512x512, 483
+# and 440 MB at 1024x1024 (tests/benchmarks/memory.py --sides 512 1024); the rest is the margin, a quarter or more.
 LIGHT_VALUE = 170
 LIGHT_WORKSPACE = 180 * 2**20
 # Bytes for a value of the answer, and while it is written.
