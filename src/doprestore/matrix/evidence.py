@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from doprestore.matrix.blocks import blocks
+from doprestore.matrix.narrow_fit import NarrowFit
 from doprestore.matrix.noise import NoisyFit
 from doprestore.matrix.split import Data, law_around
 from doprestore.matrix.verdict import SPARE, SURPLUS, Evidence
@@ -47,7 +48,7 @@ def support(y: Tensor, r: Tensor, known: Tensor | None, rank: int, tolerance: fl
     return Evidence(rows, columns, rank, total, agreeing, lines)
 
 
-def noisy_support(noisy: NoisyFit, data: Data) -> Evidence:
+def noisy_support(noisy: NoisyFit | NarrowFit, data: Data) -> Evidence:
     """The evidence for a fit up to dense noise: what is no outlier by the law of the noise around it."""
     law, at, _ = law_around(noisy, data)
     agreeing, known = 0, 0
@@ -62,7 +63,10 @@ def noisy_support(noisy: NoisyFit, data: Data) -> Evidence:
         down, possible_down = down + good.sum(0), possible_down + seen.sum(0)
     lines = 1.0
     for counts, possible in ((torch.cat(across), torch.cat(possible_across)), (down, possible_down)):
-        enough = counts >= noisy.rank + SPARE + SURPLUS * (possible - noisy.rank)
+        enough = counts - noisy.rank >= (SURPLUS * (possible - noisy.rank)).clamp_min(SPARE)
+        undetermined = possible < noisy.rank + SPARE
+        if undetermined.double().mean().item() <= 1 - MOST_LINES:
+            enough |= undetermined
         lines = min(lines, enough.double().mean().item())
     rows, columns = noisy.y.shape
     return Evidence(rows, columns, noisy.rank, known, agreeing, lines, noisy.white, law.degrees)

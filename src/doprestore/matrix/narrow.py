@@ -33,31 +33,62 @@ def fewest_outliers(z: Tensor, seen: Tensor, start: Tensor, v: Tensor, noise: Te
     outliers than can be searched for, an M-estimate may have found them. noise: (columns,) standard deviations. price: of an
     outlier, in squared standard deviations.
     """
-    good = torch.zeros_like(seen)
-    patterns, which = torch.unique(seen, dim=0, return_inverse=True)
+    scaled, factor = z / noise, v / noise[:, None]
+    good = seen.clone()
+    # Where all entries together cost less than one outlier, no set can be better.
+    doubtful = (_least_squares(scaled, seen, factor) > price).nonzero()[:, 0]
+    patterns, which = torch.unique(seen[doubtful], dim=0, return_inverse=True)
     for index, pattern in enumerate(patterns):
         columns = pattern.nonzero()[:, 0]
-        rows = (which == index).nonzero()[:, 0]
         if len(columns) == 0:
             continue
+        rows = doubtful[which == index]
         # With more outliers than that, another fit may agree with as many entries.
         sets = _sets(len(columns), max(0, len(columns) - v.shape[1]) // 2).to(z.device)
-        factor = v[columns] / noise[columns, None]
-        makers = _residual_makers(factor, sets)
-        scaled = z[rows][:, columns] / noise[columns]
-        # Where all entries together cost less than one outlier, no set can be better.
-        doubtful = (scaled @ makers[0]).square().sum(1) > price
-        good[rows[:, None], columns] = True
-        rows, scaled = rows[doubtful], scaled[doubtful]
+        wide = _residual_makers(factor[columns], sets).permute(1, 0, 2).flatten(1)  # (columns, sets·columns)
         prices = price * (~sets).sum(1)
-        wide = makers.permute(1, 0, 2).flatten(1)  # (columns, sets·columns)
-        for some, part in zip(*(x.split(max(1, AT_ONCE // wide.shape[1])) for x in (rows, scaled)), strict=True):
+        for some in rows.split(max(1, AT_ONCE // wide.shape[1])):
+            part = scaled[some][:, columns]
             squares = (part @ wide).square().reshape(len(part), len(sets), len(columns)).sum(2)
             costs, best = (squares + prices).min(dim=1)
             given = start[some][:, columns]
-            cost = _least_squares(part, given, factor) + price * (~given).sum(1)
+            cost = _least_squares(part, given, factor[columns]) + price * (~given).sum(1)
             good[some[:, None], columns] = torch.where((costs <= cost)[:, None], sets[best], given)
     return good
+
+
+def most_agreement(z: Tensor, seen: Tensor, v: Tensor, noise: Tensor, price: float) -> Tensor:
+    """The same for rows with more outliers than can be left out one by one: as many entries as there are unknowns are taken
+    to be good, in all ways (or up to SETS of them), and those that the rest of the row agrees with best are believed.
+    """
+    columns, rank = v.shape
+    scaled, factor = z / noise, v / noise[:, None]
+    few = _few(columns, rank).to(z.device)
+    inverse, failed = torch.linalg.inv_ex(factor[few])
+    makers = torch.where((failed == 0)[:, None, None], factor @ inverse, 0)  # (sets, columns, rank)
+    spread = 1 + makers.square().sum(2)
+    good = torch.zeros_like(seen)
+    for some in torch.arange(len(z), device=z.device).split(max(1, AT_ONCE // (len(few) * columns))):
+        predicted = torch.einsum("scr,nsr->nsc", makers, scaled[some][:, few])
+        off = (scaled[some, None] - predicted).square() / spread
+        # Entries that hardly determine a row agree with everything, but say little.
+        cost = ((off + spread.log()).clamp_max(price) * seen[some, None]).sum(2)
+        best = cost.masked_fill(~seen[some][:, few].all(2), math.inf).argmin(1)
+        good[some] = (off[torch.arange(len(some)), best] <= price) & seen[some]
+    for _ in range(2):
+        inverse = torch.linalg.inv(_grams(good.to(z), factor))
+        u = torch.einsum("rij,rj->ri", inverse, (good * scaled) @ factor)
+        leverage = torch.einsum("ci,rij,cj->rc", factor, inverse, factor)
+        spread = torch.where(good, (1 - leverage).clamp_min(0.05), 1 + leverage)
+        good = ((scaled - u @ factor.T).square() / spread <= price) & seen
+    return good
+
+
+def cheaper(z: Tensor, seen: Tensor, one: Tensor, other: Tensor, v: Tensor, noise: Tensor, price: float) -> Tensor:
+    """Of two sets of good entries, row by row, the one that costs less and says more than there are unknowns."""
+    scaled, factor = z / noise, v / noise[:, None]
+    costs = [_least_squares(scaled, good, factor) + price * (seen & ~good).sum(1) for good in (one, other)]
+    return torch.where(((costs[1] < costs[0]) & (other.sum(1) > v.shape[1]))[:, None], other, one)
 
 
 @cache
@@ -72,6 +103,15 @@ def _sets(count: int, most: int) -> Tensor:
             stays[list(left_out)] = False
             rows.append(stays)
     return torch.stack(rows)
+
+
+@cache
+def _few(count: int, size: int) -> Tensor:
+    """(sets, size): all choices of ``size`` entries of so many, or SETS of them at random."""
+    if math.comb(count, size) <= SETS:
+        return torch.tensor(list(combinations(range(count), size)))
+    generator = torch.Generator().manual_seed(0)
+    return torch.stack([torch.randperm(count, generator=generator)[:size] for _ in range(SETS)])
 
 
 def _residual_makers(v: Tensor, sets: Tensor) -> Tensor:
@@ -89,7 +129,13 @@ def _residual_makers(v: Tensor, sets: Tensor) -> Tensor:
 def _least_squares(z: Tensor, good: Tensor, v: Tensor) -> Tensor:
     """(rows,): the sum of squares that the best fit of each row of ``z`` leaves over its good entries."""
     weights = good.to(v)
-    gram = torch.einsum("rc,ci,cj->rij", weights, v, v)
-    gram.diagonal(dim1=1, dim2=2).add_(1e-12 * v.square().sum() / v.shape[1] + 1e-100)
-    u = torch.linalg.solve(gram, (weights * z) @ v)
+    u = torch.linalg.solve(_grams(weights, v), (weights * z) @ v)
     return (weights * (z - u @ v.T)).square().sum(1)
+
+
+def _grams(weights: Tensor, v: Tensor) -> Tensor:
+    """(rows, rank, rank): of ``v`` (columns, rank), weighted for each row."""
+    rank = v.shape[1]
+    grams = (weights @ (v[:, :, None] * v[:, None, :]).flatten(1)).reshape(-1, rank, rank)
+    grams.diagonal(dim1=1, dim2=2).add_(1e-12 * v.square().sum() / len(v) + 1e-100)
+    return grams

@@ -22,7 +22,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from doprestore.matrix import narrow
 from doprestore.matrix.weighted import FLOOR, WIDE, WeightedFit
 
 # Sweeps of least squares between two looks at the residual.
@@ -55,7 +54,6 @@ _STATE = (
     "floor",
     "top",
     "done",
-    "good",
 )
 
 
@@ -104,8 +102,6 @@ class NoisyFit(WeightedFit):
         self.sweep = 0
         self.noise = self._column_noise()
         {"grow": self._after_growth, "fewer": self._after_fewer, "apart": self._after_apart}[self.phase]()
-        if self.done and self.rank and len(self.v) <= narrow.COLUMNS:
-            self._search_rows()
 
     def state_dict(self) -> dict[str, Any]:
         return {**{name: getattr(self, name) for name in _STATE}, "apart": list(self.apart), "before": self.before}

@@ -8,11 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from doprestore.matrix import narrow
 from doprestore.matrix.convex import ConvexRPCA
 from doprestore.matrix.directions import unearned
 from doprestore.matrix.evidence import noisy_support, support
 from doprestore.matrix.flow import Flow
 from doprestore.matrix.linalg import guess_rank, leading, psd_part, svd_of_product
+from doprestore.matrix.narrow_fit import NarrowFit
 from doprestore.matrix.noise import NoisyFit
 from doprestore.matrix.refit import AGREES, SAMPLE, Refit
 from doprestore.matrix.split import Data, Split, split_convex, split_flow, split_noisy, split_refit
@@ -80,7 +82,7 @@ class FastSolver:
         self.flow: Flow | None = Flow(self.coarse, known, alpha, seed)
         self.flow_target = ATTEMPTS[0][0]
         self.refit: Refit | None = None
-        self.noisy: NoisyFit | None = None
+        self.noisy: NoisyFit | NarrowFit | None = None
         self.convex: ConvexRPCA | None = None
 
     @property
@@ -206,7 +208,7 @@ class FastSolver:
         uncertain = self.known is not None or self.y.numel() <= SMALL
         return uncertain and evidence.agreeing < (1 - DOUBTFUL) * evidence.known
 
-    def _judge_noisy(self, noisy: NoisyFit) -> None:
+    def _judge_noisy(self, noisy: NoisyFit | NarrowFit) -> None:
         """Exact after all, where the noise is next to nothing; else up to noise, if that is what is left."""
         if not self.polishing and noisy.rank and (noisy.at_floor or noisy.floor < FLOOR):
             self.polishing = True
@@ -253,9 +255,10 @@ class FastSolver:
         self.refit = Refit(y, coarse, known, self.sample, u, sigma, v, decay)
         return self.refit
 
-    def _start_noisy(self) -> NoisyFit:
+    def _start_noisy(self) -> NoisyFit | NarrowFit:
         self.flow = self.coarse = None  # free their memory
-        self.noisy = NoisyFit(self.y, self.known)
+        fit = NarrowFit if min(self.y.shape) <= narrow.COLUMNS else NoisyFit
+        self.noisy = fit(self.y, self.known)
         return self.noisy
 
     def _start_convex(self) -> ConvexRPCA:

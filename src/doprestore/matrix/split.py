@@ -14,6 +14,7 @@ from doprestore.matrix.columns import column_noise
 from doprestore.matrix.convex import ConvexRPCA
 from doprestore.matrix.flow import Flow
 from doprestore.matrix.linalg import guess_rank
+from doprestore.matrix.narrow_fit import NarrowFit
 from doprestore.matrix.noise import NoisyFit
 from doprestore.matrix.refit import Refit
 from doprestore.matrix.tail import BINS, LIMIT, Law, fit_law, threshold
@@ -97,7 +98,7 @@ def split_refit(data: Data, refit: Refit, scaling: Tensor | None, tolerance: flo
     return Split(low_rank, sparse, rank, math.sqrt(squares), empty=empty)
 
 
-def split_noisy(data: Data, noisy: NoisyFit) -> Split:
+def split_noisy(data: Data, noisy: NoisyFit | NarrowFit) -> Split:
     """Of a fit up to dense noise."""
     law, at, expected = law_around(noisy, data)
     low_rank, sparse = torch.empty_like(data.all), torch.zeros_like(data.all)
@@ -160,7 +161,7 @@ def split_convex(data: Data, convex: ConvexRPCA, smallest: float) -> Split:
     return Split(low_rank, sparse, rank, math.sqrt(squares), _across(noise * law.scale, wide), expected, empty)
 
 
-def law_around(noisy: NoisyFit, data: Data) -> tuple[Law, float, float]:
+def law_around(noisy: NoisyFit | NarrowFit, data: Data) -> tuple[Law, float, float]:
     """The law of the noise around a noisy fit, from where on a deviation is an outlier, and the mistakes expected."""
     gathered = _Deviations()
     for sizes, seen, _ in noisy.deviations(data.y, data.known):

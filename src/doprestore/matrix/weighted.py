@@ -13,7 +13,6 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from doprestore.matrix import narrow
 from doprestore.matrix.columns import column_noise, shorth
 from doprestore.matrix.linalg import leading, leading_of, psd_part, svd_of_product
 
@@ -94,17 +93,24 @@ class WeightedFit:
         """
         data = data.T if self.wide else data
         more = known.T if self.wide and known is not None else known
-        products = _products(self.v)
+        factor = self.v * self._column_weights()[:, None]
+        products = _products(factor)
         for rows, z, fitted in self._blocks():
             fit = self.u[rows] @ self.v.T
             seen = torch.ones_like(fitted) if more is None else more[rows]
             size = (data[rows] / self.unit - fit).abs() / self.noise
             if self.rank:
                 trusted = fitted & ((z - fit).abs() <= FITTED * self.noise if self.good is None else self.good[rows])
-                leverage = torch.linalg.inv(self._gram(trusted.to(z), products)).flatten(1) @ products.T
+                gram = (trusted.to(z) @ products).reshape(-1, self.rank, self.rank)
+                gram.diagonal(dim1=1, dim2=2).add_(_ridge(factor))
+                leverage = torch.linalg.inv(gram).flatten(1) @ products.T
                 # What was fitted is nearer than it should be, what was not is farther.
                 size = size / torch.where(trusted, (1 - leverage).clamp_min(0.05), 1 + leverage).sqrt()
             yield size, seen, fit * self.unit
+
+    def _column_weights(self) -> Tensor:
+        """(columns,): what each column counts for in the fit of a row, beside the weights of the single entries."""
+        return torch.ones_like(self.noise)
 
     def make_psd(self) -> None:
         """Replace the fit by the positive semidefinite part of its symmetric part."""
@@ -135,15 +141,6 @@ class WeightedFit:
         self.v = self.v + self._solve(gram, right)
         if wide or self.sweep % 4 == 3:
             self.noise = self._column_noise(first=wide)
-
-    def _search_rows(self) -> None:
-        """Solve the rows of a narrow table once more, for the fewest outliers."""
-        z, seen = (torch.cat(parts) for parts in list(zip(*self._blocks(), strict=True))[1:])
-        residual = z - self.u @ self.v.T
-        near = residual.abs() <= math.sqrt(PRICE) * self.noise
-        self.good = narrow.fewest_outliers(z, seen, near & seen, self.v, self.noise, PRICE)
-        weights = self.good / self.noise.square()
-        self.u = self.u + self._solve(self._gram(weights, _products(self.v)), (weights * residual) @ self.v)
 
     def _blocks(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """Row blocks: where, the data in units (float64), and which entries count."""
