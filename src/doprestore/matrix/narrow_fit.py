@@ -55,6 +55,10 @@ class NarrowFit(WeightedFit):
     def __init__(self, y: Tensor, known: Tensor | None):
         super().__init__(y, known)
         data, self.seen = self._rows(self.some)
+        # A constant column has no spread.
+        unit = self.base.maximum(1e-12 * (data * self.seen).abs().max())
+        self.v = self.v * (self.unit / unit)[:, None]
+        self.base, self.unit = unit, unit.clone()
         self.z = torch.where(self.seen, data / self.unit, 0)
         self.most = max(1, min(y.shape) // 2)
         self.phase = "grow"
