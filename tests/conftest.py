@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from warm import Outcome, Started
 
 from doprestore import cli
 from doprestore.cli import screen
@@ -96,14 +96,6 @@ def few_lessons(monkeypatch) -> None:
     monkeypatch.setattr(crossfit, "STEPS", 2)
 
 
-class Outcome(NamedTuple):
-    """What one run of the command line gave."""
-
-    code: int
-    stdout: str
-    stderr: str
-
-
 @pytest.fixture
 def run_cli(capsys) -> Callable[..., Outcome]:
     """run_cli("image", path, ...): the command line in this process; arguments are turned into text."""
@@ -114,3 +106,9 @@ def run_cli(capsys) -> Callable[..., Outcome]:
         return Outcome(code, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def start_cli(tmp_path_factory) -> Callable[..., Started]:
+    """start_cli("image", path, ...): the command line in a process of its own, which signals can reach."""
+    return lambda *args: Started([str(arg) for arg in args], tmp_path_factory.mktemp("streams"))

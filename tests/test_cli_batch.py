@@ -163,15 +163,14 @@ def test_what_concerns_all_is_refused_at_once(run_cli, scans, args, code, words)
     assert _names(scans.parent)[-1] == "scans/sub/a.png" and (scans.parent / "out.png").read_text() == "old"
 
 
-def test_ctrl_c_ends_the_list_and_leaves_nothing_half_done(scans):
-    args = ["image", "scans", "restored", "-r", "--log", "logs", "--preset", "paper", "--width", "4"]
-    process = subprocess.Popen([sys.executable, "-m", "doprestore", *args], stdout=-1, stderr=-1, text=True)
+def test_ctrl_c_ends_the_list_and_leaves_nothing_half_done(start_cli, scans):
+    process = start_cli("image", "scans", "restored", "-r", "--log", "logs", "--preset", "paper", "--width", 4)
     deadline = time.monotonic() + 60
     while not (scans.parent / "logs" / "a.png.csv").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
-    assert (process.returncode, stderr) == (130, "")
+    process.send(signal.SIGINT)
+    code, stdout, stderr = process.outcome()
+    assert (code, stderr) == (130, "")
     assert "restored/a.png: interrupted" in stdout and "1 interrupted, 2 not begun in" in stdout
     assert _names(scans.parent / "restored") == []  # --skip-existing would take it for finished
 

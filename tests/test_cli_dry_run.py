@@ -25,9 +25,10 @@ def _names(folder) -> list[str]:
 
 @pytest.fixture
 def second_a_step(monkeypatch):
-    """A machine on which a step of the paper's preset takes 10 s on 64x64 and 90 s on 192x192, whatever the number of
-    threads; a search a second for 64x64 where nothing is found, 3 where something is, 5 more for each round of the
-    network, and a fit 20 s for any size."""
+    """A machine on which a session starts in 2 s; a step of the paper's preset takes 10 s on 64x64 and 90 s on 192x192,
+    whatever the number of threads; a search a second for 64x64 where nothing is found, 3 where something is, 5 more for
+    each round of the network, and a fit 20 s for any size."""
+    monkeypatch.setattr(Estimator, "start", 2.0)
     monkeypatch.setattr(estimate, "_timed", lambda settings, side, threads: side**2 * 10 / 64**2)
     monkeypatch.setattr(
         estimate,
@@ -50,11 +51,11 @@ def test_every_picture_and_all_of_them(run_cli, scans, second_a_step):
     assert re.fullmatch(r"scans/0.png: PNG, 8x9 colour, uint8, about .* s if damaged, \d+ MB; to out/0.png", lines[0])
     assert lines[1] == "out/1.png: exists, skipped"
     # 3 s; 3 times 3 and 20 s; 3 times 8 rounds of 5 s more, and the fit, of twice the steps, halved after the network.
-    told = "about 3 s if undamaged, 29 s to 2 min 29 s if damaged, "
+    told = "about 3.0 s if undamaged, 29 s to 2 min 29 s if damaged, "
     assert lines[3].startswith(f"scans/grey.tif: TIFF, 128x96 grey, uint8, {told}")
     assert lines[4] == "scans/notes.txt: no picture, left alone"
     assert re.match(
-        r"3 to restore, 1 skipped, 1 failed: about \d+ s if undamaged, [^,]+ to [^,]+ if damaged, "
+        r"3 to restore, 1 skipped, 1 failed: about 5.5 s if undamaged, [^,]+ to [^,]+ if damaged, "
         r"\d+ MB of .* GB that are free; 1 other file left",
         lines[5],
     )
@@ -101,6 +102,26 @@ def test_pieces_count(monkeypatch, second_a_step):
         monkeypatch.setattr(module, "free_memory", lambda device=None: free)
     told = Estimator(image_settings(device="cpu"), Choices())(shape)
     assert 3000 * 4000 * 3 * ANSWER_VALUE < told.bytes < free
+
+
+def test_processes_start_as_the_session_does(run_cli, scans, second_a_step):
+    told = [run_cli("image", "scans", "out", "-r", "--dry-run", "-j", jobs).stdout.splitlines()[-1] for jobs in (1, 3)]
+    # A quarter of a second for each of three small pictures.
+    assert "3 to restore: about 2.8 s if undamaged" in told[0]
+    assert "3 to restore: about 4.2 s if undamaged" in told[1]
+
+
+def test_one_look_at_the_cores_is_enough_for_all_pictures(monkeypatch, second_a_step):
+    looks = []
+    monkeypatch.setattr(estimate.machine, "fitting_threads", lambda pixels: looks.append(pixels) or 2)
+    seen = []
+    monkeypatch.setattr(
+        estimate, "_timed_stages", lambda settings, channels, side, threads: seen.append(threads) or Stages(1, 1, 1, 1)
+    )
+    estimator = Estimator(image_settings(device="cpu"), Choices())
+    for side in (64, 65, 100, 300):
+        estimator((3, side, side))
+    assert len(looks) == 1 and set(seen) == {1, 2} and seen[0] == 1
 
 
 @pytest.mark.usefixtures("few_lessons")

@@ -116,17 +116,16 @@ def test_quality_and_subsampling_of_a_jpeg(run_cli, photo):
 
 @pytest.mark.parametrize("preset", [("--preset", "paper"), ("--steps", 10**7)])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_ctrl_c_and_sigterm_write_the_current_restoration(struck, preset, number, code):
+def test_ctrl_c_and_sigterm_write_the_current_restoration(start_cli, struck, preset, number, code):
     photo = struck
     out, log = photo.with_name("out.png"), photo.with_name("run.csv")
-    args = ["image", photo, out, *preset, "--width", 4, "--device", "cpu", "--log", log]
-    process = subprocess.Popen([sys.executable, "-m", "doprestore", *map(str, args)], stdout=-1, stderr=-1, text=True)
+    process = start_cli("image", photo, out, *preset, "--width", 4, "--device", "cpu", "--log", log)
     deadline = time.monotonic() + 300
-    while not log.exists() and process.poll() is None and time.monotonic() < deadline:
+    while not log.exists() and process.is_running and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == code, stderr
+    process.send(number)
+    seen, stdout, stderr = process.outcome()
+    assert seen == code, stderr
     assert "(interrupted)" in stdout and stdout.count("\n") == 1 and stderr == ""
     assert read_picture(out).samples.shape == read_picture(photo).samples.shape
 

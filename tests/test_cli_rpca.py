@@ -1,7 +1,6 @@
 """doprestore rpca and sense on the command line."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -202,23 +201,19 @@ def test_output_folder_that_is_not_there(folder, run_cli):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
-def test_an_interrupted_run_writes_the_current_split_and_can_be_resumed(folder, run_cli, number, code):
-    np.save("a.npy", np.random.default_rng(0).standard_normal((300, 300)))
+def test_an_interrupted_run_writes_the_current_split_and_can_be_resumed(folder, run_cli, start_cli, number, code):
+    np.save("a.npy", np.random.default_rng(0).standard_normal((100, 100)))
     args = ["rpca", "a.npy", "--preset", "paper", "--steps", "100000", "--checkpoint", "c.ckpt", "--json"]
-    args += ["--checkpoint-every", "0.2"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from doprestore.cli import main; main()", *args],
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    process = start_cli(*args, "--checkpoint-every", "0.1")
     limit = time.monotonic() + 60
     while not (folder / "c.ckpt").exists() and time.monotonic() < limit:
         time.sleep(0.05)
-    process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == code, stderr
+    process.send(number)
+    seen, stdout, stderr = process.outcome()
+    assert seen == code, stderr
     if number != signal.SIGKILL:
         assert json.loads(stdout)["interrupted"] is True
-        assert np.load("a.low_rank.npy").shape == (300, 300) and (folder / "a.sparse.npy").exists()
+        assert np.load("a.low_rank.npy").shape == (100, 100) and (folder / "a.sparse.npy").exists()
         done = json.loads(stdout)["steps"]
     else:
         done = torch.load("c.ckpt", weights_only=True)["state"]["steps"]

@@ -139,12 +139,11 @@ def test_a_real_log_shows_how_far_it_is(scans, monkeypatch):
     assert (scans / "log").read_text().startswith("doprestore: 0.png: ")
 
 
-def test_an_interrupted_picture_leaves_no_log_in_the_way(scans):
-    args = ["image", "scans", "out", "-r", "--log", "logs", "--preset", "paper", "--width", "4", "--device", "cpu"]
-    process = subprocess.Popen([sys.executable, "-m", "doprestore", *args], stdout=-1, stderr=-1)
+def test_an_interrupted_picture_leaves_no_log_in_the_way(start_cli, scans):
+    paper = ("--preset", "paper", "--width", 4, "--device", "cpu")
+    process = start_cli("image", "scans", "out", "-r", "--log", "logs", *paper)
     deadline = time.monotonic() + 60
     while not (scans / "logs" / "0.png.csv").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
-    assert process.returncode == 130 and list((scans / "logs").iterdir()) == []
+    process.send(signal.SIGINT)
+    assert process.outcome().code == 130 and list((scans / "logs").iterdir()) == []
