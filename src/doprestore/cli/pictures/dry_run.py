@@ -12,6 +12,9 @@ from doprestore.cli.screen import count, duration, say
 from doprestore.errors import DoprestoreError
 from doprestore.image.settings import ImageSettings
 
+# Below so many seconds a tenth matters.
+TENTHS = 9.95
+
 
 def dry_run(plan: Plan, settings: ImageSettings, choices: Choices, *, lenient: bool) -> int:
     """Print a line a picture and one in all; returns the exit code, 1 when a picture would fail.
@@ -43,7 +46,7 @@ def dry_run(plan: Plan, settings: ImageSettings, choices: Choices, *, lenient: b
         say(f"{path}: no picture, left alone")
     parts = [f"{len(estimates)} to restore"]
     parts += [f"{number} {what}" for number, what in ((skipped, "skipped"), (failed, "failed")) if number]
-    total = f"{_time(_sum(estimates, choices.jobs))}, "
+    total = f"{_time(_sum(estimates, choices.jobs, estimator.start if estimates else 0.0))}, "
     total += _size(sum(nlargest(choices.jobs, (each.bytes for each in estimates))))
     free = machine.free_memory(machine.choose_device(settings.device))
     total += "" if free is None else f" of {_size(free)} that are free"
@@ -61,17 +64,25 @@ def _look(job: Job, choices: Choices, estimator: Estimator, lenient: bool) -> tu
     return f"{told}, {_time(estimate)}, {_size(estimate.bytes)}; to {job.output}", estimate
 
 
-def _sum(estimates: list[Estimate], jobs: int) -> Estimate:
-    """The time of all pictures, were they all of one class."""
-    undamaged, least, most = (sum(getattr(one, name) for one in estimates) / jobs for name in ("undamaged", "least", "most"))
+def _sum(estimates: list[Estimate], jobs: int, start: float) -> Estimate:
+    """The time of all pictures, were they all of one class, and of what precedes the first: the processes of --jobs each
+    begin as the session does."""
+    before = start if jobs == 1 else 2 * start
+    names = ("undamaged", "least", "most")
+    undamaged, least, most = (before + sum(getattr(one, name) for one in estimates) / jobs for name in names)
     return Estimate(undamaged, least, most, 0)
 
 
 def _time(estimate: Estimate) -> str:
-    least, most = duration(estimate.least), duration(estimate.most)
+    undamaged, least, most = (_short(seconds) for seconds in (estimate.undamaged, estimate.least, estimate.most))
     if estimate.undamaged == estimate.most:
         return f"about {most}"
-    return f"about {duration(estimate.undamaged)} if undamaged, {least} to {most} if damaged"
+    return f"about {undamaged} if undamaged, {least} to {most} if damaged"
+
+
+def _short(seconds: float) -> str:
+    """Of few seconds the first decimal counts, too."""
+    return f"{max(0.1, seconds):.1f} s" if seconds < TENTHS else duration(seconds)
 
 
 def _size(number: int) -> str:

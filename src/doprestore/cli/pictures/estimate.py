@@ -10,8 +10,12 @@ fit is the longer one. The paper's preset takes the same time for all.
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import astuple, dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 
 import torch
 from torch import Tensor
@@ -32,11 +36,15 @@ SMALL, LARGE = 64, 192
 WARM_UP, TIMED = 4, 12
 # Sides of the pictures that the fast preset is timed on; above the second, the time is taken to be linear.
 SIDES = (64, 160, 256)
+# Side of the picture that libraries set themselves up with.
+TINY = 32
 # Steps of the fit that are made for that; the others are taken to be as long.
 FEW = 4
 # The share of damaged values in the picture that the fit is timed on, and in the one that the search is timed on, so that
 # fills leave doubts there.
 LIGHT, HEAVY = 0.02, 0.4
+# What a session loads before its first picture.
+LOADED = "doprestore.cli.pictures.batch"
 
 
 @dataclass(frozen=True)
@@ -87,10 +95,38 @@ class Estimator:
         longest = max(2 * stages.fit, NET_ROUNDS * stages.net_round + stages.fit)
         return Estimate(stages.quick_search, stages.search + stages.fit, stages.search + longest, needed)
 
+    @cached_property
+    def start(self) -> float:
+        """The seconds of a session that no picture counts: Python and PyTorch are loaded, and set up with the first one."""
+        loading = _seconds(lambda: subprocess.run([sys.executable, "-c", f"import {LOADED}"], check=True))
+        return loading + (0.0 if self._settings.is_paper else _setting_up(self._settings))
+
     def _threads(self, pixels: int) -> int:
         if self._asked is not None or self._jobs > 1:
             return max(1, (self._asked or machine.threads()) // self._jobs)
-        return machine.fitting_threads(pixels) if self._device.type == "cpu" else machine.threads()
+        if self._device.type != "cpu":
+            return machine.threads()
+        return 1 if pixels <= machine.LITTLE else self._threads_of_many
+
+    @cached_property
+    def _threads_of_many(self) -> int:
+        """Asked for once: to see which cores are idle takes a moment, and there may be thousands of pictures."""
+        return machine.fitting_threads(machine.LITTLE + 1)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """By the clock."""
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+@cache
+def _setting_up(settings: ImageSettings) -> float:
+    """The seconds that the first picture of a session takes more than the next."""
+    few = replace(settings, steps=min(FEW, settings.steps))
+    first, second = (_seconds(lambda: recover_image(_waves(3, TINY), few)) for _ in range(2))
+    return max(0.0, first - second)
 
 
 def _seconds_a_step(settings: ImageSettings, pixels: int, threads: int) -> float:
@@ -137,9 +173,12 @@ def _timed_stages(settings: ImageSettings, channels: int, side: int, threads: in
     whole = _waves(channels, side)
     few = replace(settings, steps=min(FEW, settings.steps))
     with machine.working_threads(threads):
-        recover_image(_waves(channels, 32), few)  # libraries loaded
-        quick = recover_image(whole, few).seconds
+        _setting_up(settings)
+        begin = time.perf_counter()
+        searched = recover_image(whole, few).seconds
+        quick = time.perf_counter() - begin
         search, net_round = _timed_search(_struck(whole, HEAVY), few)
+        search += quick - searched  # what precedes the first round, such as the look for lines
         seen: list[Progress] = []
         total = recover_image(whole, few, mask=_struck(whole, LIGHT) != whole, callback=seen.append).seconds
     fit = [one.seconds for one in seen if one.stage == "fit"]
