@@ -30,6 +30,7 @@ class Method(NamedTuple):
 # What this package does itself, beside METHODS.
 OURS = "ours"
 
+# What `doprestore compare` and tests/benchmarks/restoration.py can set beside it, by the name that --methods takes.
 METHODS = {
     "median": Method("filters", "median", "median of 5x5 windows"),
     "best-median": Method("filters", "best_median", "median of the window that is best here (oracle)", oracle=True),

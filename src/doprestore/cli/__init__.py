@@ -12,7 +12,8 @@ import click
 from doprestore._version import __version__
 from doprestore.errors import DoprestoreError, UsageError
 
-# name -> (module, help line); the module is imported when the command runs or its --help is asked for.
+# The subcommands by name: their module and their help line. The module is imported when the command runs or its --help is
+# asked for.
 COMMANDS = {
     "image": ("doprestore.cli.image", "Restore a damaged picture."),
     "corrupt": ("doprestore.cli.corrupt", "Damage a picture on purpose, to make test material."),

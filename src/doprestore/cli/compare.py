@@ -12,6 +12,7 @@ from doprestore.damage.kinds import KINDS
 from doprestore.errors import UsageError
 from doprestore.image.settings import PRECISIONS, image_settings
 
+# The methods that are compared without --methods: each of another sort.
 DEFAULT = "ours,best-median,adaptive-median,tv-l1,dip-l1"
 _TEXTS = {OURS: "doprestore image, with its default preset"} | {name: method.text for name, method in METHODS.items()}
 _METHODS_HELP = "\n".join(f"  {name:<16} {text}" for name, text in _TEXTS.items())

@@ -14,6 +14,7 @@ from doprestore.errors import DestinationError, DoprestoreError, InputError, Usa
 from doprestore.io.files import same_file
 from doprestore.matrix.settings import PRESETS, MatrixSettings
 
+# The settings that the help text names as the paper's.
 PAPER = PRESETS["paper"]
 
 

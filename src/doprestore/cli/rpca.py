@@ -26,6 +26,7 @@ MEANING = {
     "trivial": "all entries are zero",
     "unfinished": "stopped before there was an answer",
 }
+# The equation of the paper that each solution is one of.
 EQUATION = {"exact": "(3)", "noise": "(3)", "convex": "(8)", "descent": "(6)"}
 
 

@@ -10,9 +10,9 @@ from tqdm import tqdm
 
 from doprestore.cli import one_line
 
-# A log gets a line after so many seconds,
+# A log gets a line after so many seconds.
 MINUTE = 60.0
-# and after this share of the work, but none within so many seconds of the last one, so that short work leaves none.
+# It gets one after this share of the work, too, but none within so many seconds of the last, so that short work leaves none.
 TENTH, LEAST = 0.1, 30.0
 # Seconds between two lines with --verbose.
 OFTEN = 10.0

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# Rows of a letter, and columns from one letter to the next: five of ink at most, one of space.
+# Rows of a letter.
 HEIGHT = 7
+# Columns from one letter to the next: five of ink at most, one of space.
 ADVANCE = 6
 
 # One letter a word: seven rows from the top, each five bits as two hexadecimal digits.

@@ -1,5 +1,6 @@
 """The kinds of damage that can be made, by name. Apart from make.py so that --help needs no torch."""
 
+# The kinds by the name that --kind takes, with the line of --help on each.
 KINDS = {
     "salt-pepper": "each channel value, with probability AMOUNT, becomes 0 or 1 (as in the paper)",
     "salt-pepper-pixel": "each pixel, with probability AMOUNT, becomes black or white",

@@ -17,6 +17,7 @@ from doprestore.image.recovery import ImageResult
 from doprestore.image.settings import image_settings
 
 Array = np.ndarray | Tensor
+# The orders of axes that arrays may have: channels first or last.
 LAYOUTS = ("CHW", "HWC")
 
 

@@ -23,7 +23,7 @@ from doprestore.outliers import MirrorOutliers
 
 # ε of the objective √(r² + ε²): a fit through medians, for some of the trusted values are wrong.
 EDGE = 0.02
-# g = h at the start.
+# The size of g = h at the start.
 GAMMA = 1e-5
 # The sum of the rates of g and h over a course at α = 500: off by 0.18 throughout, a value becomes an outlier.
 CLOCK = 60.0

@@ -14,18 +14,21 @@ from doprestore.image.canvas import Padding
 from doprestore.image.settings import ImageSettings
 from doprestore.machine import uses_bfloat16
 
-# Bytes a pixel, constant and per channel of width. Measured on Linux, PyTorch 2.15 on a CPU with AVX-512: 780 + 60 a
-# channel in float32 and 630 + 43 in bfloat16; the rest is the margin, 16 to 27 % in all at width 32.
+# Bytes a pixel in float32 with the paper's preset, constant and per channel of width. Measured on Linux, PyTorch 2.15 on a
+# CPU with AVX-512: 780 + 60 a channel (tests/benchmarks/memory.py --paper); the rest is the margin, 16 to 27 % in all at
+# width 32.
 FLOAT32 = (900, 70)
+# The same in bfloat16, where 630 + 43 were measured.
 BFLOAT16 = (750, 50)
 # Bytes times width²: parameters, gradients and two moments of them.
 WEIGHT_BYTES = 2240
 # Bytes that libraries take for themselves.
 WORKSPACE = 100 * 2**20
-# Of the fast preset: bytes a value of the picture, and what they take for a picture of any size.
-# Measured on Linux, PyTorch 2.14 on a CPU, in colour with and without random values on 1 %: 228 and 167 MB at 512x512, 483
-# and 440 MB at 1024x1024 (tests/benchmarks/memory.py --sides 512 1024); the rest is the margin, a quarter or more.
+# Bytes that the fast preset takes for a value of the picture. Measured on Linux, PyTorch 2.14 on a CPU, in colour with and
+# without random values on 1 %: 228 and 167 MB at 512x512, 483 and 440 MB at 1024x1024 (tests/benchmarks/memory.py --sides
+# 512 1024); the rest is the margin, a quarter or more.
 LIGHT_VALUE = 170
+# Bytes that it takes for a picture of any size.
 LIGHT_WORKSPACE = 180 * 2**20
 # Bytes for a value of the answer, and while it is written.
 ANSWER_VALUE = 20

@@ -28,6 +28,7 @@ from doprestore.image.verdict import FAR, judge
 FILL_ROUNDS = 4
 # Rounds of predictions by φ(θ) and verdicts on them, at most. The more is damaged, the more of them pay.
 NET_ROUNDS = 8
+# Rounds of both sorts, at most.
 ROUNDS = FILL_ROUNDS + NET_ROUNDS
 # Rounds of looking for shared tones among what is left, at most.
 TONE_ROUNDS = 4

@@ -7,12 +7,15 @@ from typing import Any
 
 from doprestore.errors import check_choice, check_positive, check_seed, check_whole, choose_settings
 
-# The ratio of the learning rates in the paper, for colour pictures of 512x512, and their side in pixels.
+# The ratio of the learning rates in the paper, for colour pictures of 512x512.
 REFERENCE_ALPHA = 500.0
+# The side of these pictures in pixels.
 REFERENCE_SIDE = 512
 # Pixels a side from which on a network has enough to learn from; smaller pictures are filled.
 LEAST_SIDE = 16
+# What --precision takes.
 PRECISIONS = ("auto", "float32", "bfloat16")
+# What --output takes.
 OUTPUTS = ("composed", "network")
 
 
@@ -53,6 +56,7 @@ class ImageSettings:
         return "float32" if self.is_paper and self.precision == "auto" else self.precision
 
 
+# The settings that --preset stands for.
 PRESETS = {
     "fast": ImageSettings(
         preset="fast",

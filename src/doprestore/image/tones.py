@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from doprestore.image.verdict import FAR, TONES, tones_of
 
-# A tone stands out that holds at least LEAST of the outliers and CONCENTRATED times its even share of them.
+# A tone stands out that holds so many times its even share of the outliers, and at least LEAST of them.
 CONCENTRATED = 10.0
+# Outliers of one tone that are more than chance, at least.
 LEAST = 8
 # Tones to either side of one that stands out that may belong to it, as dense noise smears it, at most.
 SMEAR = 16
@@ -30,9 +31,9 @@ EXPLAINED = 0.9
 # Where more than so much of a picture is areas that have one tone, but for so few of their values, it is print or a drawing:
 # ink on paper looks like damage of a few tones. Two tones that share damage, as salt and pepper, have half of an area each.
 PAPER, BLANK = 0.5, 0.75
-# Pixels a side of the neighbourhood that is the picture's own where more than half of it is at one tone, and by so many
-# standard deviations more than outliers would have it by chance.
+# Pixels a side of the neighbourhood that is the picture's own where more than half of it is at one tone.
 NEIGHBOURHOOD = 11
+# It must be so by so many standard deviations more than outliers would have it by chance.
 DEVIATIONS = 5.0
 
 

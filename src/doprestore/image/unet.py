@@ -12,12 +12,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-# Halvings, channels of the skip branches and channels of the fixed random input: those of the published code.
+# Halvings of the picture, as in the published code.
 SCALES = 5
+# Channels of the skip branches, as there.
 SKIP_CHANNELS = 4
+# Channels of the fixed random input, as there.
 INPUT_CHANNELS = 32
-# Sides in pixels must be multiples of this, and at least twice as much: at 1x1 reflection padding fails.
+# Sides in pixels must be multiples of this.
 STRIDE = 2**SCALES
+# They must have at least so many pixels: at 1x1 reflection padding fails.
 MIN_SIDE = 2 * STRIDE
 # Up to so many pixels a CPU spends its time on calling operations, whatever these do.
 SMALL = 64 * 64

@@ -41,8 +41,9 @@ LOUD = 0.2
 SCALE_POWER = 0.75
 # The probability of damage that is given to values for which the share has no room.
 UNSURE = 0.49
-# Bins of log(e/σ), and the least and the greatest e/σ that they reach to.
+# Bins of log(e/σ).
 BINS = 160
+# The least and the greatest e/σ that they reach to.
 LEAST, MOST = 0.01, 300.0
 # π is read off at bounds beyond which such shares of the decoys lie.
 TAIL = (0.1, 0.6)

@@ -25,6 +25,7 @@ from doprestore.machine import free_memory
 
 # Extensions of tables of text, and the delimiter that each promises.
 TEXT = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+# Extensions of everything that a matrix is read from.
 EXTENSIONS = (".npy", ".npz", *TEXT, ".parquet")
 # First bytes of what comes without a name, and what it is; else it is text.
 STARTS = {b"\x93NUMPY": ".npy", b"PK\3\4": ".npz", b"PAR1": ".parquet"}

@@ -44,6 +44,7 @@ MAX_LARGE = 8 * 2**30
 MAX_SCANNED = 40 * MAX_PIXELS
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")  # of a JPEG segment; the others stand alone
 
+# The types of samples that are read.
 DEPTHS = {"uint8", "uint16", "uint32", "int16", "int32", "float16", "float32", "float64"}
 _MODES = {"1": "L", "L": "L", "LA": "LA", "P": "RGB", "PA": "RGBA", "RGB": "RGB", "RGBA": "RGBA"}
 

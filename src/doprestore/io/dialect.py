@@ -24,6 +24,7 @@ MISSING = frozenset(["", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "no
 COMMENT = "#"
 # Rows that delimiter and decimal mark are recognised by.
 SAMPLE = 100
+# First bytes of a text that name its encoding.
 BOMS = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 
 

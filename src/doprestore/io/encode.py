@@ -12,19 +12,22 @@ from PIL import Image, TiffImagePlugin
 from doprestore.io import fits, heif
 from doprestore.io.metadata import EXIF_IFD, GPS_IFD, LAYOUT_TAGS, Metadata, png_chunks, save_options
 
+# Extensions of the files that can be written, and their formats.
 EXTENSIONS = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP", ".bmp": "BMP",
     ".ppm": "PPM", ".pgm": "PPM", ".pnm": "PPM", ".npy": "NPY", ".avif": "AVIF", ".heic": "HEIF", ".heif": "HEIF",
     ".fits": "FITS", ".fit": "FITS", ".fts": "FITS",
 }  # fmt: skip
 _INTEGERS = ("uint8", "uint16", "uint32", "int16", "int32")
+# The types of samples that a format can hold; those that are not here have 8 bits.
 DEPTHS = {
     "PNG": ("uint8", "uint16"),
     "PPM": ("uint8", "uint16"),
     "TIFF": (*_INTEGERS, "float16", "float32", "float64"),
     "NPY": (*_INTEGERS, "float16", "float32", "float64"),
     "FITS": (*_INTEGERS, "float32", "float64"),
-}  # the others have 8 bits
+}
+# Formats without transparency.
 NO_ALPHA = {"JPEG", "BMP", "PPM", "FITS"}
 # Formats that lose something at any quality.
 LOSSY = {"JPEG", "AVIF", "HEIF"}

@@ -16,6 +16,7 @@ import numpy as np
 from doprestore.errors import InputError, UsageError
 from doprestore.io.metadata import Metadata
 
+# What is said where the package for the format is absent.
 MISSING = "FITS needs astropy; pip install 'doprestore[fits]'"
 # Cards that say how the samples lie in one file: the next one has its own.
 _LAYOUT = ("SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "EXTEND", "PCOUNT", "GCOUNT", "GROUPS",

@@ -14,6 +14,7 @@ from doprestore.io.dialect import TableOptions
 if TYPE_CHECKING:
     import pandas
 
+# The remedy where the packages for such files are absent.
 INSTALL = "install it with: pip install 'doprestore[tables]'"
 
 

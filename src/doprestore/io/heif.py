@@ -6,6 +6,7 @@ import re
 
 from doprestore.errors import InputError, UsageError
 
+# What is said where the package for the format is absent.
 MISSING = "HEIF needs pillow-heif; pip install 'doprestore[heif]'"
 
 

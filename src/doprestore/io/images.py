@@ -18,6 +18,7 @@ from doprestore.io.picture import Picture, samples_like
 
 __all__ = ["Picture", "check_format", "copy_picture", "read_picture", "write_picture"]
 
+# What can be read, for messages.
 KINDS = "PNG, JPEG, TIFF, WebP, BMP, PPM, NPY, FITS, AVIF or HEIF"
 
 

@@ -7,6 +7,7 @@ import re
 # Containers of videos by the ending of their names, and the codec that each is written with.
 CLIPS = {".mp4": "libx264", ".mov": "libx264", ".m4v": "libx264", ".mkv": "libx264", ".webm": "libvpx-vp9", ".avi": "mpeg4",
          ".mpg": "mpeg2video", ".mpeg": "mpeg2video"}  # fmt: skip
+# The remedy for a camera's raw file.
 DEVELOP = "develop it to a 16-bit TIFF first, as with: darktable-cli FILE developed.tif"
 _CONVERT = "convert it to PNG first, as with: magick FILE picture.png"
 # First bytes -> what the file is and the remedy. A raw file that is a TIFF otherwise is known by its tags (decode.py).

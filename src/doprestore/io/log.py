@@ -11,6 +11,7 @@ from types import TracebackType
 from doprestore.errors import OutputError, UsageError
 from doprestore.io.files import check_output
 
+# What a line of a log holds.
 COLUMNS = ("step", "loss", "psnr", "outlier_share", "seconds")
 
 

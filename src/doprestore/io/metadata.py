@@ -17,6 +17,7 @@ LAYOUT_TAGS = {
     291, 292, 293, 296, 317, 320, 321, 322, 323, 324, 325, 330, 332, 333, 336, 338, 339, 340, 341, 342, 347, 512, 513,
     514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532, 34377, 34675, 37724,
 }  # fmt: skip
+# Tags of the two folders of tags that EXIF keeps within its own.
 EXIF_IFD, GPS_IFD = 0x8769, 0x8825
 _COLOUR_CHUNKS = {b"cHRM", b"gAMA", b"sRGB", b"cICP"}
 

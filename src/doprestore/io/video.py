@@ -19,6 +19,7 @@ from doprestore.io.kinds import CLIPS
 from doprestore.io.metadata import Metadata
 from doprestore.machine import free_memory
 
+# The remedy where the package for videos is absent.
 INSTALL = "install it with: pip install 'doprestore[video]'"
 # Of the codecs: so that what they lose is small beside the noise of a camera.
 QUALITY = {"libx264": {"crf": "12"}, "libvpx-vp9": {"crf": "12", "b": "0"}, "mpeg4": {"qmin": "1", "qmax": "2"},

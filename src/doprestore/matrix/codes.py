@@ -6,9 +6,9 @@ import numpy as np
 
 # Entries that candidates are taken from.
 SAMPLE = 20_000
-# A code fills at least this share of the known entries,
+# A code fills at least this share of the known entries.
 SHARE = 0.01
-# and is repeated at least so many times as often as the median value.
+# It is repeated at least so many times as often as the median value.
 TIMES = 10
 # From this share of the known entries on it is no code but the data itself.
 MOST = 0.6

@@ -17,8 +17,9 @@ ABSOLUTE = 6
 TRIMMED = 8
 # What is off by more than so many standard deviations of the noise is not fitted to.
 FAR = 3.0
-# The standard deviation of Gaussian noise, over its median size and over that of what is left within FAR.
+# The standard deviation of Gaussian noise over its median size.
 OVER_MEDIAN = 1.4826
+# The same over the root mean square of what is left within FAR.
 WITHIN = math.sqrt(1 - 2 * FAR * math.exp(-(FAR**2) / 2) / math.sqrt(2 * math.pi) / math.erf(FAR / math.sqrt(2)))
 
 

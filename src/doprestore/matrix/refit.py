@@ -24,8 +24,9 @@ from torch import Tensor
 from doprestore.matrix.blocks import blocks
 
 # Over the ranges in brackets `tests/benchmarks/rpca_constants.py refit.NAME --seeds 2` solves the same 16 problems.
-# Entries that quantiles are estimated from [2000 to 32 000], and of each row and column [16 to 256].
+# Entries that quantiles are estimated from [2000 to 32 000].
 SAMPLE = 8_000
+# The same of each row and column [16 to 256].
 LINE_SAMPLE = 64
 # A row or column with so many times the median residual is solved by itself [2 to 8].
 SLOW = 4.0

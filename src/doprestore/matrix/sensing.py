@@ -28,8 +28,9 @@ GAMMA = 1e-4
 AGREES, AGREES_SINGLE = 1e-9, 1e-5
 # So many times the unknowns of a matrix of that rank must agree [1.2 to 2].
 SURE = 1.5
-# Steps of the refit at most [50 to 400], and the factor by which its threshold falls in each [0.6 to 0.9].
+# Steps of the refit at most [50 to 400].
 REFIT_STEPS = 200
+# The factor by which its threshold falls in each [0.6 to 0.9].
 REFIT_DECAY = 0.8
 # The relative residual that counts as converged.
 SETTLED = 1e-4

@@ -35,6 +35,7 @@ class MatrixSettings:
     rank_bound: int | None
 
 
+# The settings that --preset stands for.
 PRESETS = {
     "fast": MatrixSettings("fast", 2000, None, False, 0, "auto", None, None, None),
     "paper": MatrixSettings("paper", 20_000, None, False, 0, "auto", 1e-4, 1e-4, None),

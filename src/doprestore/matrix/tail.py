@@ -17,8 +17,9 @@ import numpy as np
 LIMIT = 3.0
 # Bins up to LIMIT, of a twentieth of a standard deviation each, of the histogram that it is fitted to.
 BINS = 60
-# Degrees of freedom and scales (in standard deviations) that are tried.
+# Degrees of freedom that are tried.
 DEGREES = (math.inf, 30, 15, 10, 7, 5, 4, 3, 2.5, 2)
+# Scales, in standard deviations, that are tried.
 SCALES = np.linspace(0.6, 1.3, 36)
 # What any law but the Gaussian one pays, in units of the log-likelihood.
 PENALTY = 6.0

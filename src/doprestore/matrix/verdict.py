@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# A line is determined by as many agreeing entries as the rank, so many more,
+# A line is determined by as many agreeing entries as the rank and so many more, at least.
 SPARE = 2
-# and this share of its other known entries.
+# This share of its other known entries must agree, too.
 SURPLUS = 0.2
 # A split that explains less than this share of the data explains nothing: up to noise, and to rounding error.
 HALF, LESS = 0.5, 0.4

@@ -28,9 +28,9 @@ SAMPLE = 4000
 MOST_RANK = 8
 # Rounds of fitting pixels and frames by turns, for every rank.
 ROUNDS = 4
-# A change of light has a singular value of so many times the largest of noise,
+# A change of light has a singular value of so many times the largest of noise.
 STANDS_OUT = 1.5
-# and shows in this share of the frames and this share of the pixels.
+# It shows in this share of the frames, and in this share of the pixels.
 MANY_FRAMES, MANY_PIXELS = 0.15, 0.03
 # No noise of whole numbers is smaller: what rounding leaves is the same in all pixels of one tone.
 ROUNDED = 0.5

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from doprestore.reproduce.figure import Figure
 
+# What --scale takes: minutes, hours, and the sizes of the paper.
 SCALES = ("quick", "small", "full")
+# The modules whose figures are of pictures.
 PICTURE_MODULES = ("fig_pictures", "fig_claims")
 
 
@@ -24,6 +26,7 @@ class Entry(NamedTuple):
         return self.module in PICTURE_MODULES
 
 
+# The figures by the name that the command takes.
 FIGURES = {
     "theorem1": Entry("fig_theorem", "the limit of the flow for a vanishing start against the convex solution of (8)"),
     "fig1a": Entry("fig_matrices", "learning curves of matrices: l1 factorisation, exact and full rank, and DOP"),

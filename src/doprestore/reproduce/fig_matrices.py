@@ -20,6 +20,7 @@ from doprestore.metrics import relative_error
 from doprestore.report.plots import heat_map, line_plot
 from doprestore.reproduce.figure import Cell, Figure, Note, Outcome, Plan, Row, Runs, Verdict
 
+# Steps and rates of the descent, eq. (6).
 PAPER = PRESETS["paper"]
 # The relative error ‖X̂ − X‖_F / ‖X‖_F below which X counts as recovered, section 4.1.
 SUCCESS = 0.1
@@ -27,6 +28,7 @@ SUCCESS = 0.1
 NEAR = 1.5
 # Points of a learning curve.
 POINTS = 200
+# The methods, as the plots name them.
 DOP, CONVEX, EXACT, FULL = "DOP", "convex program", "MF-l1, exact rank", "MF-l1, full rank"
 
 

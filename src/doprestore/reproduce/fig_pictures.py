@@ -42,6 +42,7 @@ def _width(plan: Plan) -> str:
 # Fig. 1b
 
 
+# Channels of the narrow and the wide network of fig. 1b at each scale.
 NARROW_AND_WIDE = {"quick": (8, 64), "small": (8, 32), "full": (16, 128)}
 
 

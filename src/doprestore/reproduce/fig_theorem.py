@@ -16,8 +16,9 @@ from doprestore.outliers import OutlierPair
 from doprestore.report.plots import line_plot
 from doprestore.reproduce.figure import Cell, Figure, Note, Outcome, Plan, Row, Runs, Verdict
 
-# Rows of X, measurements, and the scales γ of the start.
+# Rows of X, and measurements.
 SIDE, MEASUREMENTS = 6, 5
+# The scales γ of the start.
 GAMMAS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 # The loss ¼‖r‖² at which the flow has arrived.
 FITTED = 1e-14

@@ -11,6 +11,7 @@ from torch import Tensor
 from doprestore.errors import InputError
 from doprestore.io.images import read_picture
 
+# The paper's pictures, which are not ours to distribute.
 PAPER = ("F16", "Peppers", "Baboon", "kodim03")
 # Those of sample_images in the checkout, public domain and CC0.
 SAMPLES = ("cat", "astronaut", "coffee", "camera")

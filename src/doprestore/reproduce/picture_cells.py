@@ -23,8 +23,11 @@ from doprestore.reproduce.figure import Cell, Note, Outcome, Plan, Row, Runs, Ve
 from doprestore.reproduce.long_run import COLUMNS, LongRun, finish
 from doprestore.reproduce.originals import centre
 
+# The methods, as the plots name them.
 DIP, DIP_L1, DOP = "DIP", "DIP-l1", "DOP"
+# The names that `doprestore compare` has for the rivals.
 BASELINES = {DIP: "dip", DIP_L1: "dip-l1"}
+# The loss that each descends; None: that of eq. (9), with outliers.
 LOSSES = {DOP: None, DIP: "l2", DIP_L1: "l1"}
 # Shares of the values that are damaged.
 AMOUNTS = (0.1, 0.3, 0.5, 0.7)
@@ -32,9 +35,9 @@ AMOUNTS = (0.1, 0.3, 0.5, 0.7)
 LARGER, SIDE, SMALLER = 128, 96, 64
 # Steps at scale "small", where the preset has 150 000: by then the PSNR of these has clearly fallen.
 SHORTER = {DIP: 30_000, DIP_L1: 50_000}
-# A curve that ends no further than this below its best, in dB, has not overfitted,
+# A curve that ends no further than this below its best, in dB, has not overfitted.
 STAYS = 0.5
-# and one that ends further than this below it has.
+# One that ends further than this below it, in dB, has.
 FALLS = 1.0
 # So many dB above the damaged picture count as recovered.
 RECOVERED = 10.0
