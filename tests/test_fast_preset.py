@@ -51,7 +51,7 @@ def test_a_whole_picture_comes_back_as_it_was(name):
     ],
 )
 def test_light_damage_is_mended(name, kind, amount, better):
-    clean = sample(name, 96)
+    clean = sample(name)
     damaged, changed = corrupt(clean, kind, amount, seed=0)
     result = restore_image(damaged)
     assert psnr(result.restored, clean) > psnr(damaged, clean) + better
@@ -61,7 +61,7 @@ def test_light_damage_is_mended(name, kind, amount, better):
 
 
 def test_sensitivity_is_the_odds_that_are_asked_for(few_lessons):
-    clean = sample("camera", 96)
+    clean = sample("camera")
     damaged, bad = corrupt(clean, "random", 0.05, seed=0)
     found = [restore_image(damaged, sensitivity=odds, steps=2).found for odds in (0.1, 1, 10)]
     for fewer, more in itertools.pairwise(found):
@@ -92,7 +92,7 @@ def test_the_kind_is_told(few_lessons):
 
 def test_pixels_and_single_values_are_damaged_at_once():
     """The search by the network goes on by pixels, and forgets nothing of the single values."""
-    clean = sample("cat", 96)
+    clean = sample("cat")
     by_pixel, pixels = corrupt(clean, "salt-pepper-pixel", 0.05, seed=0)
     by_value, values = corrupt(clean, "random", 0.05, seed=1)
     values &= ~pixels
@@ -103,7 +103,7 @@ def test_pixels_and_single_values_are_damaged_at_once():
     assert psnr(result.restored, clean) > psnr(damaged, clean) + 12
 
 
-def test_bfloat16_is_what_the_convolutions_are_in():
+def test_bfloat16_is_what_the_convolutions_are_in(few_lessons):
     kinds = set()
 
     def watch(module, inputs, output):
@@ -176,8 +176,8 @@ def test_known_damage_is_filled_and_the_rest_judged():
     assert psnr(result.restored, clean) > 30
 
 
-def test_the_network_learns_what_the_fill_is_off_by():
-    clean = sample("astronaut", 96)
+def test_the_network_learns_what_the_fill_is_off_by(few_lessons):
+    clean = sample("astronaut")
     damaged = corrupt(clean, "salt-pepper", 0.3, seed=0).picture
     barely, fitted = (psnr(restore_image(damaged, steps=steps).restored, clean) for steps in (1, 60))
     assert fitted > barely
@@ -237,7 +237,7 @@ def test_the_fit_goes_on_from_the_network_of_the_search(few_lessons):
 
 def test_the_network_of_the_search_predicts_better_than_fills():
     """The search goes on with φ(θ) where the fills leave doubts; its predictions are as unseen as theirs."""
-    clean = sample("astronaut", 96)
+    clean = sample("astronaut")
     job = Light(corrupt(clean, "random", 0.3, seed=0).picture, image_settings(seed=1), None)
     while job.screening.round < FILL_ROUNDS:
         job.step()

@@ -45,7 +45,9 @@ def test_what_is_known_to_be_bad_is_in_no_doubt():
 
 
 def test_too_few_steps():
-    assert is_doubtful(_result(0.0, settings=image_settings(steps=4)), None)
+    assert is_doubtful(_result(0.1, settings=image_settings(steps=4)), None)
+    assert not is_doubtful(_result(0.0, settings=image_settings(steps=4)), None)  # nothing to fit
+    assert is_doubtful(_result(0.0, settings=image_settings("paper", steps=4)), None)
 
 
 def test_the_exit_code(run_cli, scans):

@@ -200,7 +200,7 @@ def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recurs
         return interrupt.exit_code if interrupt.received() else report.exit_code
     for flag, given in (("--dask", dask is not None), ("--shard", shard != (1, 1)), ("--jobs", choices.jobs > 1)):
         if given:
-            raise click.UsageError(f"{flag} is for several pictures; name a folder as OUTPUT")
+            raise click.UsageError(f"{flag} is for several pictures; name a folder as OUTPUT, a new one with / at its end")
     assert destination is not None  # without one they are many
     job = plan_one(Path(sources[0]), Path(destination), files, choices)
     if only_look:

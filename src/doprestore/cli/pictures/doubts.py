@@ -36,8 +36,10 @@ def warnings(result: ImageResult, mask: Tensor | None) -> list[str]:
 
 
 def is_too_short(result: ImageResult) -> bool:
-    """Whether so few steps were asked for that the answer can be none: less than a tenth of the preset's own."""
-    return result.settings.steps < PRESETS[result.settings.preset].steps / 10
+    """Whether so few steps were asked for that the answer can be none: less than a tenth of the preset's own. Where nothing
+    was found there is nothing to fit, and the steps do not matter."""
+    fitted = result.settings.is_paper or bool(result.found.any())
+    return fitted and result.settings.steps < PRESETS[result.settings.preset].steps / 10
 
 
 def is_doubtful(result: ImageResult, mask: Tensor | None) -> bool:

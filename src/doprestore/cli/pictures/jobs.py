@@ -91,9 +91,9 @@ class Plan:
 def plan_one(source: Path, output: Path, files: Files, choices: Choices) -> Job:
     """``image in.png out.png``. Raises what forbids it."""
     if choices.name is not None:
-        raise UsageError("--name is for the names in a folder; name a folder as OUTPUT")
+        raise UsageError("--name is for the names in a folder; name a folder as OUTPUT, a new one with / at its end")
     if isinstance(choices.page, str):
-        raise UsageError("--page all makes a file of each page; name a folder as OUTPUT")
+        raise UsageError("--page all makes a file of each page; name a folder as OUTPUT, a new one with / at its end")
     job = Job(source, output, files, page=choices.page)
     if not (choices.force or choices.skip_existing or job.is_begun()) and os.path.isfile(output):
         if not same_file(source, output):
