@@ -60,6 +60,22 @@ def test_free_memory_minds_control_groups(tmp_path, monkeypatch):
     assert machine.free_memory() > 10**6  # half of what is built in
 
 
+@pytest.mark.parametrize("inside", [False, True])
+def test_control_groups_of_version_1_count_too(tmp_path, monkeypatch, inside):
+    """As on older clusters; a container sees its own group at the top, and is told of the path outside."""
+    (tmp_path / "self").mkdir()
+    (tmp_path / "meminfo").write_text("MemAvailable: 9000 kB\n")
+    (tmp_path / "self" / "cgroup").write_text("9:name=systemd:/\n4:cpu,memory:/slurm/job\n3:cpuset:/\n0::/\n")
+    job = tmp_path / "groups" / "memory" / ("" if inside else "slurm/job")
+    job.mkdir(parents=True)
+    (job / "memory.limit_in_bytes").write_text(f"{3000 * 1024}\n")
+    (job / "memory.usage_in_bytes").write_text(f"{1000 * 1024}\n")
+    (job / "memory.stat").write_text(f"inactive_file 1\ntotal_inactive_file {200 * 1024}\n")
+    monkeypatch.setattr(machine, "_PROC", tmp_path)
+    monkeypatch.setattr(machine, "_CGROUPS", tmp_path / "groups")
+    assert machine.free_memory() == 2200 * 1024
+
+
 def test_a_matrix_minds_control_groups(tmp_path, monkeypatch):
     """A container with less memory than its host: the matrix is refused, and not begun and killed."""
     np.save(tmp_path / "data.npy", np.ones((100, 100)))

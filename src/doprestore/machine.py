@@ -18,6 +18,12 @@ _PROC = Path("/proc")
 # So many pixels and fewer are worked on by one thread (tests/benchmarks/threads.py).
 LITTLE = 64 * 64
 _CGROUPS = Path("/sys/fs/cgroup")
+# Where a control group says its limit and what is used, and the part of that which gives way: version 2, and version 1 of
+# older containers and clusters.
+_GROUP_FILES = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 # Numbers of glibc's mallopt(3), M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_THRESHOLD, and what they are set to, in bytes, so
 # that no block of up to 1 GB goes back to the system.
 _HOLDING = {-1: 2**31 - 1, -2: 2**26, -3: 2**30}
@@ -196,21 +202,29 @@ def _cpu_supports(name: str) -> bool:
 
 
 def _group_limits() -> list[int]:
-    """What the control groups (version 2) around this process leave, from the innermost outwards."""
+    """What the control groups around this process leave, from the innermost outwards."""
     try:
-        entries = (_PROC / "self" / "cgroup").read_text().splitlines()
-        group = _CGROUPS / next(entry[3:] for entry in entries if entry.startswith("0::")).lstrip("/")
-    except (OSError, StopIteration):
+        entries = [entry.split(":", 2) for entry in (_PROC / "self" / "cgroup").read_text().splitlines()]
+    except OSError:
         return []
     left = []
-    for folder in (group, *group.parents):
-        try:
-            limit = int((folder / "memory.max").read_text())  # "max" where there is none
-            used = int((folder / "memory.current").read_text())
-            stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-            left.append(max(0, limit - used + int(stat["inactive_file"])))  # file caches give way
-        except (OSError, KeyError, ValueError):
-            pass
-        if folder == _CGROUPS:
-            break
+    for _, controllers, path in (entry for entry in entries if len(entry) == 3):
+        if "memory" in controllers.split(","):
+            top, names = _CGROUPS / "memory", _GROUP_FILES[1]
+        elif not controllers:
+            top, names = _CGROUPS, _GROUP_FILES[0]
+        else:
+            continue
+        group = top / path.lstrip("/")
+        for folder in (group, *group.parents):
+            with contextlib.suppress(OSError, KeyError, ValueError):
+                left.append(_left_in_group(folder, *names))
+            if folder == top:
+                break
     return left
+
+
+def _left_in_group(folder: Path, limit: str, used: str, inactive: str) -> int:
+    stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+    most = int((folder / limit).read_text())  # "max" where there is none
+    return max(0, most - int((folder / used).read_text()) + int(stat[inactive]))  # file caches give way
