@@ -31,6 +31,17 @@ def test_a_constant_and_noise_do_not_flag_half_the_cells():
     assert np.mean((result.sparse != 0) == wrong) > 0.999
 
 
+@pytest.mark.parametrize("share", [0, 0.03])
+def test_noise_without_a_low_rank_is_not_flagged(share):
+    """A third of it was: the low rank of the convex answer follows most of the noise, and the rest stood out."""
+    rng = np.random.default_rng(1)
+    wrong = rng.random((120, 120)) < share
+    data = rng.standard_normal(wrong.shape) + wrong * rng.choice([-1, 1], wrong.shape) * rng.uniform(10, 50, wrong.shape)
+    result = rpca(data)
+    assert result.solution == "convex" and not result.clear
+    assert np.mean((result.sparse != 0) == wrong) > 0.999
+
+
 @pytest.mark.parametrize("columns", [8, 12, 30])
 def test_narrow_tables_flag_few_cells(columns):
     low_rank, rng = _low_rank(200, columns, 2)

@@ -175,7 +175,9 @@ class _Reader:
         as_is = {self._column("--as-is", told) for told in self.told.as_is}
         data = [column for column in range(columns) if column != index and column not in as_is and self._is_data(column)]
         if not data:
-            raise InputError(f"{self.name}: holds no numbers")
+            line, text = self.first_word.get(columns - 1, (1, ""))
+            seen = f", but words like {text[:20]!r} in line {line}" if text else ""
+            raise InputError(f"{self.name}: holds no numbers{seen}; write them without units and marks between thousands")
         chosen = table if len(data) == columns else np.ascontiguousarray(table[:, data])
         others = [self._called(column) for column in range(columns) if column not in data and column != index]
         notes = [*self.dialect.notes]

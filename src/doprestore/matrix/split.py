@@ -12,6 +12,7 @@ from torch import Tensor
 from doprestore.matrix.blocks import blocks
 from doprestore.matrix.columns import column_noise
 from doprestore.matrix.convex import ConvexRPCA
+from doprestore.matrix.directions import FOR_EACH
 from doprestore.matrix.flow import Flow
 from doprestore.matrix.linalg import guess_rank
 from doprestore.matrix.narrow_fit import NarrowFit
@@ -143,11 +144,16 @@ def split_convex(data: Data, convex: ConvexRPCA, smallest: float) -> Split:
     lines = sparse.T if wide else sparse
     seen = torch.ones_like(sparse, dtype=torch.bool) if data.seen is None else data.seen
     seen = seen.T if wide else seen
+    told = seen & (lines.abs() > smallest)
+    unknowns = rank * (sum(lines.shape) - rank)
+    if int(seen.sum()) - int(told.sum()) >= FOR_EACH * unknowns:
+        told = seen
+    # Else the low rank follows the noise of the entries that it explains, and what noise there is shows in the others.
     some = slice(None, None, max(1, len(lines) // SOME_LINES))
-    noise = column_noise(lines[some].double(), seen[some]).clamp_min(smallest)
+    noise = column_noise(lines[some].double(), told[some]).clamp_min(smallest)
     gathered = _Deviations()
-    for block, known in zip(blocks(lines), blocks(seen), strict=True):
-        gathered.add((block.abs() / noise)[known])
+    for block, judged in zip(blocks(lines), blocks(told), strict=True):
+        gathered.add((block.abs() / noise)[judged])
     law, at, expected = gathered.law()
     squares = 0.0
     for block in blocks(lines):
