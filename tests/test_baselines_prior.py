@@ -52,7 +52,7 @@ def test_the_objectives(pair):
 
 
 def test_with_the_preset_of_the_paper_the_network_is_that_of_the_restoration(pair):
-    """Same start, input, noise and optimiser: after one step, where s is still hardly anything in both, the same output."""
+    """Same start, input, noise and optimiser: after one step, where s is still next to nothing in both, the same output."""
     _, noisy = pair
     settings = image_settings("paper", steps=1, width=8, device="cpu")
     fit, ours = prior_fit(noisy, settings, "l2"), PaperRecovery(noisy, settings)

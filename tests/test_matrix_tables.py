@@ -76,7 +76,7 @@ def test_what_must_not_change_does_not(kind, change, unchanged):
     other = rpca(forth(problem.data))
     assert other.solution == plain.solution and other.clear == plain.clear
     assert other.rank == plain.rank + ("constant" in change)
-    # What is flagged, but for a few cells at the threshold; a constant costs a degree of freedom.
+    # What is flagged, except for a few cells at the threshold; a constant costs a degree of freedom.
     flagged, before = other.sparse != 0, plain.sparse != 0
     if change in ("order", "transpose"):
         flagged = back(flagged)

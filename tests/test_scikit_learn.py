@@ -8,7 +8,7 @@ from doprestore import RobustPCA, rpca
 checks = pytest.importorskip("sklearn.utils.estimator_checks")
 
 
-# A few steps: the checks are of manners, not of splits, and fit a hundred times.
+# A few steps: the checks are of behaviour, not of splits, and fit a hundred times.
 @checks.parametrize_with_checks([RobustPCA(steps=40)])
 @pytest.mark.filterwarnings("ignore")
 def test_scikit_learn_accepts_it(estimator, check):

@@ -29,7 +29,7 @@ UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 TIME = r"((?:[\d.]+ (?:s|min|h|d) ?)+)"
 UNDAMAGED, DAMAGED = rf"about {TIME}(?:if undamaged|,)", rf"undamaged, {TIME}to {TIME}if damaged"
 BY_PROCESSOR = "import os, time; time.perf_counter = lambda: sum(os.times()[:4]); from doprestore.cli import main; main()"
-HALF = 30  # per cent, the amount in a name from which salt and pepper are laid on anew, for light_problems.py has no such
+HALF = 30  # per cent, the amount in a name from which salt and pepper are made here, for light_problems.py has no such
 
 
 def picture(source: str, side: int, damage: str) -> torch.Tensor:

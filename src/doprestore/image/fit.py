@@ -127,7 +127,7 @@ class Fit:
 def held_out(trusted: Tensor, generator: torch.Generator) -> Tensor:
     """Trusted values to hold out, in the shapes of what is missing: the missing ones, flipped and shifted.
 
-    trusted: (C, H, W), 1 or 0. Thinned to :data:`HELD_OUT`; a tenth at random where hardly any are missing.
+    trusted: (C, H, W), 1 or 0. Thinned to :data:`HELD_OUT`; a tenth at random where almost none are missing.
     """
     height, width = trusted.shape[1:]
     held, total = torch.zeros_like(trusted), float(trusted.sum())

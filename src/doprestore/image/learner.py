@@ -142,7 +142,7 @@ def choose_crops(missing: Tensor, generator: torch.Generator) -> list[Place]:
     """Places to train on: the whole of a small picture, else two corners and those where most is missing, of some drawn at
     random.
 
-    missing: (C, H, W), in [0, 1]. Sides are multiples of the stride, but for pictures smaller than that.
+    missing: (C, H, W), in [0, 1]. Sides are multiples of the stride, except of pictures smaller than that.
     """
     sides = [min(CROP, max(side // STRIDE * STRIDE, min(side, STRIDE))) for side in missing.shape[1:]]
     if max(missing.shape[1:]) <= CROP:

@@ -152,4 +152,4 @@ class _Whole:
             self._steps, self._seconds, self._values, self._undecided = state["counts"]
             self._damage = {kind: list(values) for kind, values in state["damage"].items()}
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise InputError("the saved state does not fit this picture; start anew") from error
+            raise InputError("the saved state does not fit this picture; start again") from error

@@ -207,7 +207,7 @@ class Screening:
         return (beside - share) / (1 - share) > CLUSTERED
 
     def _is_blind(self) -> bool:
-        """Whether predictions are hardly better than tones drawn at random, although not most is damaged: of noise, nothing
+        """Whether predictions are little better than tones drawn at random, although not most is damaged: of noise, nothing
         around a value tells of it."""
         if float(self.found[self.known].float().mean()) >= HEAVY:
             return False
@@ -222,7 +222,7 @@ class Screening:
         """Find what shares tones, if these explain what is far off; whether another look may tell more.
 
         What is suspected of a tone is not shown to the next look. Once all tones that stand out are of outliers in the
-        main, all values at them are found, but for areas of the picture; until then only those that are far off.
+        main, all values at them are found, except in areas of the picture; until then only those that are far off.
         """
         trusted = self.known & (self.probability <= BOUND)
         predicted = predict(self.y, self.trust * ~self._suspects, self._pixel_folds, self.whitening, self.cuts)

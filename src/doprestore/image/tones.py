@@ -28,7 +28,7 @@ AREA = 0.02
 ALIKE = 0.9
 # Tones explain what is wrong with a picture if they hold this share of the doubtless outliers.
 EXPLAINED = 0.9
-# Where more than so much of a picture is areas that have one tone, but for so few of their values, it is print or a drawing:
+# Where more than so much of a picture is areas that have one tone in so many of their values, it is print or a drawing:
 # ink on paper looks like damage of a few tones. Two tones that share damage, as salt and pepper, have half of an area each.
 PAPER, BLANK = 0.5, 0.75
 # Pixels a side of the neighbourhood that is the picture's own where more than half of it is at one tone.
@@ -42,7 +42,7 @@ class SharedTones:
     """What :func:`shared_tones` finds.
 
     suspects: bool (C, H, W), the values at a tone that stands out.
-    outright: bool (C, H, W), those at a tone where outliers are the majority, but for areas and frames of the picture.
+    outright: bool (C, H, W), those at a tone where outliers are the majority, except in areas and frames of the picture.
     explained: the share of the doubtless outliers that are suspects, or else near the values around them.
     settled: whether every tone that stands out is one of these.
     """
@@ -142,7 +142,7 @@ def _uniform(tone: Tensor) -> Tensor:
 
 def _borrow(rates: Tensor, tones: Tensor, shares: Tensor) -> None:
     """Where outliers of a tone cannot be counted, as of black in a channel that is dark throughout, but there are
-    values enough: as many, but for chance, as in the channels where it is one of ``tones``. All (C, TONES), the last
+    values enough: as many, within chance, as in the channels where it is one of ``tones``. All (C, TONES), the last
     the share of the values that are at the tone; changes the first two."""
     elsewhere = torch.where(tones, rates, torch.nan).nanmean(0)
     lent = rates.isnan() & (shares >= ALIKE * elsewhere)

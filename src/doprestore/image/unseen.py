@@ -25,7 +25,7 @@ REACH = 2
 FILL_STEPS = 16
 # Pixels a side that are filled at a time: what they take stays in a processor's cache.
 WINDOW = 320
-# Pixels around a window that are filled with it and thrown away: twenty steps hardly reach further.
+# Pixels around a window that are filled with it and thrown away: twenty steps reach little further.
 MARGIN = 24
 
 

@@ -8,7 +8,7 @@ of tones. With π the share of damage, the odds that a value is damaged are
 
 All three are read off the picture. What an outlier's error would be like is known exactly, for predictions do not
 depend on the value itself: put tones drawn from h anywhere and see (the decoys of proteomics, at no cost). π is the
-least ratio of errors observed to errors of decoys beyond a bound, but for chance, f what is left of the observed errors
+least ratio of errors observed to errors of decoys beyond a bound, less chance, f what is left of the observed errors
 without π of the decoys, h the tones of doubtless outliers, each in proportion to the places that show it. Tones that
 stand out (salt and pepper, ink, dead lines) make a density of their own; the others share a smooth one. So the share,
 the tones and the errors compete in one formula, and an undamaged picture has π = 0.
@@ -264,7 +264,7 @@ def _share(observed: Tensor, expected: Tensor, count: int) -> float:
     if float(beyond[half]) * count < FEW - 0.5:
         return 0.0
     most = beyond * count
-    most = (most + most.sqrt()).clamp(min=1)  # but for chance
+    most = (most + most.sqrt()).clamp(min=1)  # room for chance
     return min(0.98, float((most / decoys)[cuts].min()) / count)
 
 

@@ -181,7 +181,7 @@ def _explained(
 
 
 def _price(*sides: Tensor) -> float:
-    """Of a direction that is 0 but for these rows and columns: its unknowns, and how many choices of them there are."""
+    """Of a direction that is 0 except in these rows and columns: its unknowns, and how many choices of them there are."""
     return sum(FOR_EACH * int(lines.sum()) + _choices(len(lines), int(lines.sum())) for lines in sides)
 
 

@@ -1,6 +1,6 @@
 """Lines of data as combinations of known ones, with gross errors among their entries: each line is fitted by itself.
 
-Reweighted least squares: least absolute deviations first, which up to half of wrong entries hardly move, then only the
+Reweighted least squares: least absolute deviations first, which up to half of wrong entries move little, then only the
 entries near the fit, in units of a noise that each line has for itself.
 """
 

@@ -71,7 +71,7 @@ def most_agreement(z: Tensor, seen: Tensor, v: Tensor, noise: Tensor, price: flo
     for some in torch.arange(len(z), device=z.device).split(max(1, AT_ONCE // (len(few) * columns))):
         predicted = torch.einsum("scr,nsr->nsc", makers, scaled[some][:, few])
         off = (scaled[some, None] - predicted).square() / spread
-        # Entries that hardly determine a row agree with everything, but say little.
+        # Entries that barely determine a row agree with everything, but say little.
         cost = ((off + spread.log()).clamp_max(price) * seen[some, None]).sum(2)
         best = cost.masked_fill(~seen[some][:, few].all(2), math.inf).argmin(1)
         good[some] = (off[torch.arange(len(some)), best] <= price) & seen[some]
