@@ -38,8 +38,8 @@ STRANGE, UNDERSTOOD = 5.0, 0.6
 # What an entry that is not explained costs in a description of the table, in -2 log of a probability: any value within some
 # ten times the spread of its column (4.6), of one entry in thirty (7).
 UNEXPLAINED = 11.6
-# The largest singular value that the residual may have, in units of what noise has, for the rank to be enough. At 100 x 8
-# `tests/benchmarks/rpca_tables.py` meets 62 problems with 1.1, and 59 with 1.05.
+# The largest singular value that the residual may have, in units of what noise has, for the rank to be enough: with less,
+# chance adds a direction to some right fits of 100 x 8.
 ENOUGH = 1.1
 
 _STATE = ("u", "v", "noise", "good", "rows", "phase", "round", "top", "length", "floor", "done", "other")
