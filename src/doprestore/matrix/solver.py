@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from doprestore.matrix import narrow
+from doprestore.matrix import narrow, tall
 from doprestore.matrix.convex import ConvexRPCA
 from doprestore.matrix.directions import unearned
 from doprestore.matrix.evidence import noisy_support, support
@@ -78,17 +78,21 @@ class FastSolver:
         self.clip = CLIP * values.quantile(0.75).item() if len(values) else 0.0
         if self.clip == 0:
             raise ValueError("y is zero")  # the caller answers that without a solver
-        self.coarse: Tensor | None = y.float().clamp(-self.clip, self.clip)
-        self.flow: Flow | None = Flow(self.coarse, known, alpha, seed)
+        self.coarse: Tensor | None = None
+        self.flow: Flow | None = None
         self.flow_target = ATTEMPTS[0][0]
         self.refit: Refit | None = None
         self.noisy: NoisyFit | NarrowFit | None = None
         self.convex: ConvexRPCA | None = None
+        self.part: FastSolver | None = self._part()  # of some of the rows
+        if self.part is None:
+            self._start_flow()
 
     @property
     def stage(self) -> str:
         stages = {"refit": self.refit, "convex": self.convex, "noise": self.noisy}
-        return next((name for name, stage in stages.items() if stage is not None), "flow")
+        found = next((name for name, stage in stages.items() if stage is not None), "flow")
+        return self.part.stage if self.part is not None else found
 
     @property
     def converged(self) -> bool:
@@ -96,6 +100,8 @@ class FastSolver:
 
     def residual(self) -> float:
         """‖y − X − s‖_F / ‖y‖_F as the current stage sees it; NaN before its first step."""
+        if self.part is not None:
+            return self.part.residual()
         if self.refit is not None:
             noise = self.refit.noise
             return noise * math.sqrt(self.refit.total) / self.norm if noise < math.inf else math.nan
@@ -108,7 +114,9 @@ class FastSolver:
 
     def step(self) -> None:
         self.steps += 1
-        if self.refit is not None:
+        if self.part is not None:
+            self._step_part(self.part)
+        elif self.refit is not None:
             self.refit.step()
             if self.refit.done:
                 self._judge(self.refit)
@@ -142,6 +150,9 @@ class FastSolver:
             return split_convex(self.data, self.convex, CONVEX_NOISE * self.norm / math.sqrt(self.y.numel()))
         if self.noisy is not None:
             return split_noisy(self.data, self.noisy)
+        if self.flow is None:
+            self.part = None
+            self._start_flow()
         assert self.flow is not None
         return split_flow(self.data, self.flow, FLOW_FLOOR)
 
@@ -151,16 +162,23 @@ class FastSolver:
         return {
             **{name: getattr(self, name) for name in _STATE},
             **{name: None if stage is None else stage.state_dict() for name, stage in stages.items()},
+            "part": None if self.part is None else self.part.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name in _STATE:
             setattr(self, name, state[name])
+        if state["part"] is not None and self.part is not None:
+            self.part.load_state_dict(state["part"])
+        elif self.part is not None:
+            self.part = None
+            if state["flow"] is not None:
+                self._start_flow()
         if state["convex"] is not None:
             self._start_convex().load_state_dict(state["convex"])
         elif state["noisy"] is not None:
             self._start_noisy().load_state_dict(state["noisy"])
-        elif self.flow is not None:
+        elif self.flow is not None and state["flow"] is not None:
             self.flow.load_state_dict(state["flow"])
         for name in ("simplest", "refit"):
             if state[name] is not None:
@@ -170,6 +188,31 @@ class FastSolver:
                 setattr(self, name, refit)
 
     # What comes next
+
+    def _part(self) -> FastSolver | None:
+        """The solver of some of the rows (columns) of a much longer than wide matrix, where all is known."""
+        if self.data.seen is not None or self.known is not None or self.symmetric:
+            return None
+        wide = self.y.shape[0] < self.y.shape[1]
+        lines = tall.some_rows(self.y.T if wide else self.y)
+        if lines is None:
+            return None
+        y = (self.y[:, lines] if wide else self.y[lines]).contiguous()
+        alpha = self.alpha * math.sqrt(max(y.shape) / max(self.y.shape))
+        return FastSolver(y, None, alpha, symmetric=False, seed=self.seed)
+
+    def _step_part(self, part: FastSolver) -> None:
+        part.step()
+        if part.done and part.solution == "exact" and part.refit is not None:
+            self.part = None
+            u, _, v = svd_of_product(part.refit.u, part.refit.v)
+            if self.y.shape[0] < self.y.shape[1]:
+                self._start_refit(*svd_of_product(u, tall.fit_rows(self.y.T, u)), POLISH_DECAY)
+            else:
+                self._start_refit(*svd_of_product(tall.fit_rows(self.y, v), v), POLISH_DECAY)
+        elif part.done or part.noisy is not None or part.convex is not None:
+            self.part = None
+            self._start_flow()
 
     def _try_refit(self, u: Tensor, sigma: Tensor, v: Tensor, floor: float, decay: float) -> None:
         rank = guess_rank(sigma, floor)
@@ -234,9 +277,11 @@ class FastSolver:
             self.solution, self.done = "convex", True
         elif self.noisy is not None:
             self._judge_noisy(self.noisy)
+        elif self.flow is None:  # some of the rows were not like the others
+            self._start_flow()
         else:
             self.attempt += 1
-            if self.flow is not None and self.attempt < len(ATTEMPTS):
+            if self.attempt < len(ATTEMPTS):
                 self.flow_target = max(ATTEMPTS[self.attempt][0], self.flow.steps + 1)
             else:
                 self._start_noisy()
@@ -254,6 +299,10 @@ class FastSolver:
             coarse = self.coarse
         self.refit = Refit(y, coarse, known, self.sample, u, sigma, v, decay)
         return self.refit
+
+    def _start_flow(self) -> None:
+        self.coarse = self.y.float().clamp(-self.clip, self.clip)
+        self.flow = Flow(self.coarse, self.known, self.alpha, self.seed)
 
     def _start_noisy(self) -> NoisyFit | NarrowFit:
         self.flow = self.coarse = None  # free their memory

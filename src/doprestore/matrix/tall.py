@@ -1,0 +1,81 @@
+"""A much longer than wide matrix: its column factor from some of the rows, then every row by itself.
+
+What 20 000 rows of 200 entries say of the 20 directions that they have in common, 2000 of them say as well. Once these are
+known, a row needs no other row, and so a few rows at a time are fitted to their end, in the processor's cache, where the
+whole matrix would go through memory at every step. What comes out is a start for :mod:`doprestore.matrix.refit`, judged like
+any other, on all of the data.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from doprestore.matrix.blocks import blocks
+from doprestore.matrix.lines import fit_lines
+from doprestore.matrix.refit import AGREES, NOISE_FACTOR
+
+# The column factor is taken from so many rows for each column, where there are at least so many times as many.
+FOR_EACH_COLUMN, TIMES = 5, 10
+# Smaller matrices take less than a second anyway.
+ENTRIES = 2_000_000
+# The factor by which the threshold of what is fitted to falls in a round, and rounds at most. With 0.4 a row in fifteen goes
+# astray (10 % of outliers), and is fitted once more.
+DECAY, ROUNDS = 0.55, 60
+# Entries of a block that its quantile is taken from, and rounds between two looks at it.
+SAMPLE, LOOK = 1000, 2
+# How closely entries agree, in typical ones; rows of which less than this share does are fitted once more, each by itself.
+AGREES_TO, HALF = 1e-10, 0.5
+
+
+def some_rows(y: Tensor) -> Tensor | None:
+    """Numbers of the rows that the column factor of ``y`` (rows, columns) is taken from; None where that is not worth it."""
+    rows, columns = y.shape
+    count = FOR_EACH_COLUMN * columns
+    if rows < TIMES * count or y.numel() < ENTRIES:
+        return None
+    return torch.randperm(rows, generator=torch.Generator().manual_seed(0))[:count].to(y.device)
+
+
+def fit_rows(y: Tensor, v: Tensor) -> Tensor:
+    """(rows, rank): the coefficients of every row of ``y`` (rows, columns) on ``v`` (columns, rank), orthonormal, in spite
+    of its outliers."""
+    narrow = v.float()
+    products = (narrow[:, :, None] * narrow[:, None, :]).flatten(1)
+    return torch.cat([_fit_block(block, v, narrow, products) for block in blocks(y)])
+
+
+def _fit_block(y: Tensor, v: Tensor, narrow: Tensor, products: Tensor) -> Tensor:
+    coarse, rank = y.float(), v.shape[1]
+    u = coarse @ narrow
+    scale = u.square().mean().sqrt().item() * (rank / len(v)) ** 0.5  # of a typical entry
+    least = AGREES[torch.float32] * scale
+    threshold, relax, r = math.inf, 1.0, torch.empty_like(coarse)
+    stride = max(1, coarse.numel() // SAMPLE) | 1
+    for number in range(ROUNDS):
+        torch.addmm(coarse, u, narrow.T, alpha=-1, out=r)
+        if number % LOOK == 0:
+            size = r.flatten()[::stride].abs()
+            floor = NOISE_FACTOR * size.kthvalue(max(1, int(0.3 * len(size)))).values.item()
+            threshold = min(threshold, max(floor, DECAY**LOOK * threshold)) if number else floor
+            relax = len(size) / max(1, int((size <= threshold).sum()))
+        # The part of r within the threshold: r minus what is beyond.
+        u.addmm_(r.sub_(torch.nn.functional.hardshrink(r, threshold)), narrow, alpha=relax)
+        if threshold <= least:
+            break
+    # The last digits by least squares on what agrees. Little is left to solve for, so that float32 will do for its matrix.
+    u = u.to(y.dtype)
+    good = (y - u @ v.T).abs() <= 5 * max(threshold, least)
+    gram = (good.float() @ products).reshape(-1, rank, rank)
+    gram.diagonal(dim1=1, dim2=2).add_(1e-6)
+    factor = torch.linalg.cholesky_ex(gram)[0].to(y.dtype)
+    for _ in range(2):
+        right = (good * (y - u @ v.T)) @ v
+        u = u + torch.nan_to_num(torch.cholesky_solve(right[:, :, None], factor)[:, :, 0])
+    agreeing = (y - u @ v.T).abs() <= AGREES_TO * scale
+    strange = agreeing.sum(1) < HALF * len(v)
+    if bool(strange.any()):
+        u[strange] = fit_lines(y[strange].T, v)[0].T
+    return u
