@@ -72,7 +72,7 @@ class Refit:
         self.some_columns = torch.randperm(y.shape[1], generator=generator)[:LINE_SAMPLE].to(y.device)
         self.threshold = math.inf
         self.noise = math.inf  # root mean square of the trusted residuals
-        self.share = 0.0  # of the known entries that are dropped
+        self.share = 1.0  # of the known entries that are dropped
         self.steps = 0
         self.still = 0  # steps without progress
         self.patience = STILL
