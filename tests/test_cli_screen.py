@@ -56,6 +56,20 @@ def test_what_an_earlier_run_has_done_does_not_count_for_the_speed(clock, capsys
     assert _lines(capsys) == ["doprestore: a.png: 910 of 1000 steps (91%), 9 min left"]
 
 
+def test_rounds_of_a_search_say_nothing_of_the_time_of_the_steps(clock, capsys):
+    with Meter("a.png", 1000, "step") as meter:
+        for search_round in (1, 2):
+            clock[0] += 600
+            meter.show(search_round, steady=False)
+        clock[0] += 60
+        meter.show(102)
+    assert _lines(capsys) == [
+        "doprestore: a.png: 1 of 1000 steps (0%)",
+        "doprestore: a.png: 2 of 1000 steps (0%)",
+        "doprestore: a.png: 102 of 1000 steps (10%), 8 min 59 s left",
+    ]
+
+
 def test_skipped_pictures_do_not_count_for_the_speed(clock, capsys):
     with Meter("all", 1000, "picture") as meter:
         for number in range(1, 901):

@@ -16,6 +16,8 @@ MINUTE = 60.0
 TENTH, LEAST = 0.1, 30.0
 # Seconds between two lines with --verbose.
 OFTEN = 10.0
+# The bar of tqdm while nobody knows how long the rest will take.
+WITHOUT_TIME_LEFT = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
 
 
 def say(text: str, *, error: bool = False) -> None:
@@ -81,11 +83,15 @@ class Meter:
         """One of ``total`` is done that took no time."""
         self._first = (self._first or 0) + 1
 
-    def show(self, done: int, total: int | None = None, **shown: str) -> None:
-        """``done`` of ``total`` is done; ``shown`` are further values by name."""
+    def show(self, done: int, total: int | None = None, *, steady: bool = True, **shown: str) -> None:
+        """``done`` of ``total`` is done; ``shown`` are further values by name. steady: whether what is left takes as long as
+        what is done, step by step; else no time left is told, and what is done says nothing of the speed."""
         self._total = self._total if total is None else total
+        if not steady:
+            self._first, self._begun = done, time.monotonic()
         if self._bar is not None:
             self._bar.total = self._total
+            self._bar.bar_format = None if steady else WITHOUT_TIME_LEFT
             self._bar.set_postfix({name.replace("_", " "): value for name, value in shown.items()}, refresh=False)
             self._bar.update(done - self._bar.n)
         elif self._lines:

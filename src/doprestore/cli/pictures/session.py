@@ -108,7 +108,9 @@ class Session:
             shown = {"loss": f"{progress.loss:.2e}", "outliers": f"{progress.outlier_share:.1%}"}
             if progress.psnr is not None:
                 shown["PSNR"] = f"{progress.psnr:.2f} dB"
-            bar.show(progress.step, progress.steps, **shown)
+            # A round of the search may take as long as all steps of the fit.
+            steady = progress.stage != "search" or self.pieces > 1
+            bar.show(progress.step, progress.steps, steady=steady, **shown)
             self.rows.append({name: getattr(progress, name) for name in COLUMNS})
             if self._writer is not None:
                 self._writer.write(self.rows[-1])
