@@ -102,6 +102,15 @@ def test_it_goes_on_from_any_round():
         assert all(torch.equal(a, b) for a, b in zip(whole.factors(), second.factors(), strict=True))
 
 
+def test_a_code_is_found_although_nothing_else_is_wrong():
+    rng = np.random.default_rng(0)
+    data = rng.standard_normal((120, 2)) @ rng.standard_normal((2, 8)) + 20 + 0.1 * rng.standard_normal((120, 8))
+    code = rng.random(data.shape) < 0.03
+    result = rpca(np.where(code, 999, data))
+    flagged = result.sparse != 0
+    assert result.codes == (999,) and flagged[code].all() and flagged[~code].sum() <= 2
+
+
 @pytest.mark.parametrize("shape", [(4, 3), (9, 2), (2, 9), (1, 5), (6, 16)])
 def test_the_smallest_tables_have_an_answer(shape):
     data = np.random.default_rng(0).standard_normal(shape)

@@ -101,7 +101,8 @@ def split_refit(data: Data, refit: Refit, scaling: Tensor | None, tolerance: flo
 
 def split_noisy(data: Data, noisy: NoisyFit | NarrowFit) -> Split:
     """Of a fit up to dense noise."""
-    law, at, expected = law_around(noisy, data)
+    # With the entries that were not fitted to: they may be the only outliers.
+    law, at, expected = law_around(noisy, Data(data.all, data.seen, data.all, data.seen))
     low_rank, sparse = torch.empty_like(data.all), torch.zeros_like(data.all)
     fits, wrongs, lines = (x.T if noisy.wide else x for x in (low_rank, sparse, data.all))
     squares, start = 0.0, 0
