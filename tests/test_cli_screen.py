@@ -60,8 +60,10 @@ def test_rounds_of_a_search_say_nothing_of_the_time_of_the_steps(clock, capsys):
     with Meter("a.png", 1000, "step") as meter:
         for search_round in (1, 2):
             clock[0] += 600
-            meter.show(search_round, steady=False)
+            meter.steady = False
+            meter.show(search_round)
         clock[0] += 60
+        meter.steady = True
         meter.show(102)
     assert _lines(capsys) == [
         "doprestore: a.png: 1 of 1000 steps (0%)",

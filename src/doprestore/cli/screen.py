@@ -61,6 +61,9 @@ class Meter:
         resumed: bool = False,
     ):
         self._label, self._total, self._unit = label, total, unit
+        # Whether what is left takes as long as what is done, step by step; else no time left is told, and what is done says
+        # nothing of the speed.
+        self.steady = True
         self._bar = None
         self._lines = not quiet and not sys.stderr.isatty()
         self._every = OFTEN if verbose else MINUTE
@@ -83,15 +86,14 @@ class Meter:
         """One of ``total`` is done that took no time."""
         self._first = (self._first or 0) + 1
 
-    def show(self, done: int, total: int | None = None, *, steady: bool = True, **shown: str) -> None:
-        """``done`` of ``total`` is done; ``shown`` are further values by name. steady: whether what is left takes as long as
-        what is done, step by step; else no time left is told, and what is done says nothing of the speed."""
+    def show(self, done: int, total: int | None = None, **shown: str) -> None:
+        """``done`` of ``total`` is done; ``shown`` are further values by name."""
         self._total = self._total if total is None else total
-        if not steady:
+        if not self.steady:
             self._first, self._begun = done, time.monotonic()
         if self._bar is not None:
             self._bar.total = self._total
-            self._bar.bar_format = None if steady else WITHOUT_TIME_LEFT
+            self._bar.bar_format = None if self.steady else WITHOUT_TIME_LEFT
             self._bar.set_postfix({name.replace("_", " "): value for name, value in shown.items()}, refresh=False)
             self._bar.update(done - self._bar.n)
         elif self._lines:

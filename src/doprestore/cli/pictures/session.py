@@ -109,8 +109,8 @@ class Session:
             if progress.psnr is not None:
                 shown["PSNR"] = f"{progress.psnr:.2f} dB"
             # A round of the search may take as long as all steps of the fit.
-            steady = progress.stage != "search" or self.pieces > 1
-            bar.show(progress.step, progress.steps, steady=steady, **shown)
+            bar.steady = progress.stage != "search" or self.pieces > 1
+            bar.show(progress.step, progress.steps, **shown)
             self.rows.append({name: getattr(progress, name) for name in COLUMNS})
             if self._writer is not None:
                 self._writer.write(self.rows[-1])
