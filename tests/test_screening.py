@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from doprestore.damage.make import corrupt
-from doprestore.image.screening import COUPLED, Screening, channel_coupling
+from doprestore.image.details import channel_coupling
+from doprestore.image.screening import COUPLED, Screening
 from doprestore.image.settings import image_settings
 
 

@@ -1,6 +1,6 @@
 """The plan of the fast preset: search → verdict → fit → compose.
 
-    lines     dead and shifted ones (lines.py), which no prediction sees
+    lines     dead and shifted ones (lines.py), and bright tracks (tracks.py), which no prediction sees
     search    unseen predictions of every value (unseen.py), round by round (screening.py)
     verdict   which values are damaged, how surely, what share (verdict.py; shared tones: tones.py)
     fit       φ(θ) from what is trusted, s = g∘g − h∘h beside it (fit.py, corrector.py, fill.py)
@@ -25,6 +25,7 @@ from doprestore.image.lines import find_lines
 from doprestore.image.masks import checked_mask
 from doprestore.image.screening import Screening
 from doprestore.image.settings import LEAST_SIDE, ImageSettings
+from doprestore.image.tracks import find_tracks
 from doprestore.machine import choose_device
 from doprestore.metrics import psnr
 
@@ -54,10 +55,13 @@ class Light:
         if mask is not None:
             self.known = (~checked_mask(mask, picture).to(self.device)).contiguous()
             self.y = _without(self.y, self.known)
-        self.lines = find_lines(self.y, self.known)
-        if self.lines.any():
-            self.known = self.known & ~self.lines
-            self.y = _without(self.y, self.known)
+        self.shapes: dict[str, Tensor] = {}  # by their names, (C, H, W) bool each
+        for name, find in (("lines", find_lines), ("bright tracks", find_tracks)):
+            found = find(self.y, self.known)
+            if found.any():
+                self.shapes[name] = found
+                self.known = self.known & ~found
+                self.y = _without(self.y, self.known)
         self.clean = None if clean is None else clean.to(self.device, torch.float32)
         self.screening = Screening(self.y, self.known, settings)
         self.fit: Fit | None = None
@@ -136,8 +140,7 @@ class Light:
             kind = "whole pixels" if screening.by_pixel else "single values"
             mistaken = float((1 - screening.probability)[judged].sum()) / judged.numel()
             kinds.append(Damage(kind, float(judged.float().mean()), mistaken))
-        if self.lines.any():
-            kinds.append(Damage("lines", float(self.lines.float().mean())))
+        kinds += [Damage(name, float(found.float().mean())) for name, found in self.shapes.items()]
         if screening.toned.any():
             kinds.append(Damage("shared tones", float(screening.toned.float().mean())))
         return tuple(kinds)

@@ -17,23 +17,25 @@ from torch import Tensor, nn
 
 from doprestore.drive import State
 from doprestore.image.crossfit import CrossFit
+from doprestore.image.details import channel_coupling, without_details
 from doprestore.image.fill import CERTAIN, choose_whitening
 from doprestore.image.frame import detached_edges
 from doprestore.image.settings import LEAST_SIDE, ImageSettings
 from doprestore.image.tones import is_paper, shared_tones
 from doprestore.image.unseen import first_guesses, pixel_folds, predict, value_folds
-from doprestore.image.verdict import FAR, judge
+from doprestore.image.verdict import FAR, FEW, UNSURE, judge
 
 # Rounds of predictions by fills and verdicts on them, at most; where nothing is damaged two are enough.
 FILL_ROUNDS = 4
 # Rounds of predictions by φ(θ) and verdicts on them, at most. The more is damaged, the more of them pay.
-NET_ROUNDS = 8
+NET_ROUNDS = 12
 # Rounds of both sorts, at most.
 ROUNDS = FILL_ROUNDS + NET_ROUNDS
 # Rounds of looking for shared tones among what is left, at most.
 TONE_ROUNDS = 4
-# A verdict stands still if a round changes no more than this share of what is found.
-STILL = 0.04
+# A verdict stands still if a round changes no more than this share of what is found, and what three quarters of the others
+# are off by, at most, has fallen by no more than this share of it.
+STILL, SLOW = 0.04, 0.04
 # Where no more than this share of what is found is expected to be judged wrongly, the network is not asked.
 DOUBT = 0.02
 # Up to this probability of being damaged a value is shown to predictions of others, by its odds: most doubtful values are
@@ -78,12 +80,11 @@ class Screening:
     def __init__(self, y: Tensor, known: Tensor, settings: ImageSettings):
         self.y = y
         self.known = known
-        self.round = 0
-        self.made = 0  # rounds, without those that were not needed
-        self.generator = torch.Generator().manual_seed(settings.seed + OWN_SEEDS)
+        self.round = self.made = 0  # made: without those that were not needed
+        self._settings = settings
+        self.generator = self._new_generator()
         self._folds = value_folds(y.shape, self.generator).to(y.device)
         self._pixel_folds = pixel_folds(y.shape, self.generator).to(y.device)
-        self._settings = settings
         self.network: CrossFit | None = None
         self._network_by_pixel = False
         self.cuts = detached_edges(y)
@@ -120,11 +121,12 @@ class Screening:
             self.round += 1
             self.done |= self.round >= self.rounds
             return
-        before = self.found
+        before, error = self.found, self._usual_error()
         self._judge(*(first_guesses(self.y, self.cuts) if self.round == 0 else self._predictions()))
         self.undecided = self._is_clustered()
         fills = self.round < FILL_ROUNDS
         still = self.round >= LATE and int((self.found ^ before).sum()) <= STILL * int((self.found & self.known).sum())
+        still &= self._usual_error() >= (1 - SLOW) * error
         ended = still or self.round + 1 in (FILL_ROUNDS, ROUNDS)
         self.undecided |= fills and ended and self._is_blind()
         if self.undecided:
@@ -136,6 +138,12 @@ class Screening:
             self.round += 1
         else:
             self.round = FILL_ROUNDS if fills and self._has_doubts() else ROUNDS
+
+    def _usual_error(self) -> float:
+        """What three quarters of the values that are not found are off by, at most."""
+        error = (self.y - self.predicted).abs()[~self.found]
+        error = error[:: max(1, len(error) // ENOUGH)]
+        return float(error.sort().values[3 * len(error) // 4]) if len(error) else 0.0
 
     def _has_doubts(self) -> bool:
         """Whether enough values may have been judged wrongly for better predictions to be worth their while."""
@@ -175,16 +183,23 @@ class Screening:
         """The verdict on all values as single values and, in colour, as pixels."""
         late, before = self.round >= LATE, None if self.round == 0 else self.probability
         self.predicted = by_value
-        first = self.round == 0  # medians have no folds
-        folds, pixel_folds = (None, None) if first else (self._folds, self._pixel_folds)
+        folds = None if self.round == 0 else self._folds  # medians have none
         verdict = judge(self.y, by_value, before, self.known, self.generator, late=late, folds=folds)
         self.probability = verdict.probability
         self.shares = {"single values": verdict.share, "whole pixels": 0.0}
-        if by_pixel is None or len(self.y) == 1:
-            return
-        pixels = judge(
-            self.y, by_pixel, self.probability, self.known, self.generator, late=late, folds=pixel_folds, coupled=False
-        )
+        if by_pixel is not None and len(self.y) > 1:
+            self._judge_pixels(by_pixel)
+        if late and not self.by_pixel:
+            known = self.probability * self.known  # what is known to be bad tells of no company
+            judged = without_details(known, self.y - by_value, BOUND, self._new_generator())
+            if int((judged > BOUND).sum()) < FEW:
+                judged = judged.clamp(max=UNSURE)
+            self.probability = torch.where(self.known, judged, self.probability)
+
+    def _judge_pixels(self, by_pixel: Tensor) -> None:
+        """The verdict on all values as pixels, beside that as single values."""
+        folds, late = None if self.round == 0 else self._pixel_folds, self.round >= LATE
+        pixels = judge(self.y, by_pixel, self.probability, self.known, self.generator, late=late, folds=folds, coupled=False)
         if pixels.share and channel_coupling((pixels.probability > BOUND) & self.known) > COUPLED:
             # At least two of three channels must say so.
             odds = pixels.probability.clamp(1e-6, 1 - 1e-6).logit().clamp(-LOG_ODDS, LOG_ODDS)
@@ -243,8 +258,10 @@ class Screening:
 
     def choose_whitening(self) -> Tensor:
         """The whitening of the fills, by what is trusted now: see :func:`doprestore.image.fill.choose_whitening`."""
-        generator = torch.Generator().manual_seed(self._settings.seed + OWN_SEEDS)
-        return choose_whitening(self._sample(self.y), self._sample((self.trust > 0).float()), generator)
+        return choose_whitening(self._sample(self.y), self._sample((self.trust > 0).float()), self._new_generator())
+
+    def _new_generator(self) -> torch.Generator:
+        return torch.Generator().manual_seed(self._settings.seed + OWN_SEEDS)
 
     def _sample(self, values: Tensor) -> Tensor:
         top, left = ((side - min(side, SAMPLE)) // 2 for side in values.shape[1:])
@@ -282,15 +299,3 @@ class Screening:
 
 
 _TENSORS = ("whitening", "predicted", "probability", "toned", "_suspects")
-
-
-def channel_coupling(lost: Tensor) -> float:
-    """How much it is whole pixels that are lost rather than single values: 0 as by chance, 1 where no pixel keeps any.
-
-    lost: bool (C, H, W). 1 for a grey picture, whatever is lost; else 0 where nothing is.
-    """
-    if len(lost) == 1 or lost.all():
-        return 1.0
-    share = lost.float().mean().item()
-    chance = share ** len(lost)
-    return (lost.all(dim=0).float().mean().item() - chance) / (share - chance) if share else 0.0

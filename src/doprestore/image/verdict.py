@@ -27,9 +27,9 @@ from torch import Tensor, nn
 TONES = 256
 # A value that is off by more than this, of 1, from its prediction, or by so many times σ, is an outlier without doubt; its
 # tone counts for h.
-FAR, FAR_IN_SCALES = 0.25, 12.0
-# It counts if the verdict before gives it more than this probability of being damaged: a share that has been taken for too
-# small a moment ago must not make it smaller still.
+FAR, FAR_IN_SCALES = 0.25, 8.0
+# Off by FAR, but not by FAR_IN_SCALES, it counts if the verdict before gives it more than this probability of being damaged:
+# a share that has been taken for too small a moment ago must not make it smaller still.
 LIKELY = 0.3
 # What all tones say of one counts as much as so large a share of the places.
 FEW_PLACES = 0.03
@@ -51,11 +51,11 @@ TAIL = (0.1, 0.6)
 DRAWS = 1 << 16
 # Rounds of h, π and f in turn.
 ROUNDS = 4
-# Fewer values than this that are far off are no damage: a picture of any size has some by chance.
+# Fewer values than this that are far off, or found, are no damage: a picture of any size has some by chance.
 FEW = 3
 # A tone stands out that has so many times the doubtless outliers of the tones around it, and 8 more.
 STANDS_OUT = 5.0
-# So many times the share of damage may be called damaged, for the share is the least of several.
+# So many times the share of damage may be called damaged, for the share is the least of several; and of those in company.
 SLACK = 1.25
 # Values that the densities are read off; of a larger picture every second pixel counts, every third, and so on.
 MANY = 400_000
@@ -106,7 +106,6 @@ def judge(
         return values.flatten(1)[:, ::every][chosen]
 
     some_error, some_scale, some_tone, some_ratio, some_predicted = map(some, (error, scale, tone, ratio, predicted))
-    some_reach = (FAR_IN_SCALES * some_scale).clamp(max=FAR)
     probability = None if before is None else some(before)
     observed = shares_of(some_ratio)
     share, tones = 0.0, torch.zeros(len(y), TONES, dtype=torch.bool, device=y.device)
@@ -119,7 +118,7 @@ def judge(
         return (damage / (damage + clean)).to(y.dtype)
 
     for _ in range(ROUNDS):
-        parts = [values.split(sizes) for values in (some_tone, some_predicted, some_error, some_reach)]
+        parts = [values.split(sizes) for values in (some_tone, some_predicted, some_error, some_scale)]
         before_parts = [None] * len(y) if probability is None else probability.split(sizes)
         for channel, part in enumerate(zip(*parts, before_parts, strict=True)):
             density[channel], tones[channel] = _tone_density(*part)
@@ -172,19 +171,21 @@ def _mean_of_weighted(error: Tensor, weight: Tensor, near: int, late: bool, coup
 
 
 def _tone_density(
-    tone: Tensor, predicted: Tensor, error: Tensor, reach: Tensor, probability: Tensor | None
+    tone: Tensor, predicted: Tensor, error: Tensor, scale: Tensor, probability: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """h of one channel, and which tones stand out: (TONES,) each. The arguments are flat.
 
-    Doubtless outliers of a tone, which are off by more than ``reach``, are counted in proportion to how many places would
-    show it as one. Where few do, the other tones tell.
+    Doubtless outliers of a tone are counted in proportion to how many places would show it as one. Where few do, the other
+    tones tell.
     """
     device = tone.device
     if probability is None:
         own = torch.bincount(tone, minlength=TONES).double()
         return 0.5 * own / own.sum().clamp(min=1) + 0.5 / TONES, torch.zeros(TONES, dtype=torch.bool, device=device)
-    far = error > reach
-    count = torch.bincount(tone[far & (probability > LIKELY)], minlength=TONES).double()
+    surely = FAR_IN_SCALES * scale
+    reach = surely.clamp(max=FAR)
+    doubtless = (error > surely) | ((error > reach) & (probability > LIKELY))
+    count = torch.bincount(tone[doubtless], minlength=TONES).double()
     above, below = (
         torch.bincount((tones * (TONES - 1)).ceil().long().clamp(0, TONES), minlength=TONES + 1).double().cumsum(0)
         for tones in (predicted + reach, predicted - reach)
@@ -254,8 +255,11 @@ def shares_of(bins: Tensor) -> Tensor:
 
 
 def _share(observed: Tensor, expected: Tensor, count: int) -> float:
-    """π: no more damage than the tail of the observed errors has room for, wherever the tail is cut off, and one standard
-    deviation more; 0 where fewer than :data:`FEW` of the ``count`` values are as far off as half of the decoys."""
+    """π: no more damage than the tail of the observed errors has room for, wherever the tail is cut off, but for chance; 0
+    where fewer than :data:`FEW` of the ``count`` values are as far off as half of the decoys.
+
+    Chance: the upper limit of a Poisson mean at one standard deviation (Gehrels, Astrophysical Journal 303, 336, 1986).
+    """
     beyond, decoys = (shares.flip(0).cumsum(0).flip(0) for shares in (observed, expected))
     cuts = (decoys > TAIL[0]) & (decoys <= TAIL[1])
     if not cuts.any():
@@ -264,16 +268,20 @@ def _share(observed: Tensor, expected: Tensor, count: int) -> float:
     if float(beyond[half]) * count < FEW - 0.5:
         return 0.0
     most = beyond * count
-    most = (most + most.sqrt()).clamp(min=1)  # room for chance
+    most = most + (most + 0.75).sqrt() + 1
     return min(0.98, float((most / decoys)[cuts].min()) / count)
 
 
 def falling_density(mass: Tensor) -> Tensor:
-    """f by bin, (BINS,): the density that fits ``mass`` best and falls from 0 on."""
+    """f by bin, (BINS,): the density that fits ``mass`` best and falls from 0 on.
+
+    What is expected of damage may be taken off a bin that has none of it by chance: its mass is below 0 then, which others
+    make good.
+    """
     edges = torch.logspace(math.log10(LEAST), math.log10(MOST), BINS + 1, dtype=torch.float64)
     widths = edges.diff().tolist()
     pooled: list[list[float]] = []  # mass, width, bins
-    for value, width in zip(mass.clamp(min=0).tolist(), widths, strict=True):
+    for value, width in zip(mass.tolist(), widths, strict=True):
         pooled.append([value, width, 1])
         while len(pooled) > 1 and pooled[-2][0] / pooled[-2][1] <= pooled[-1][0] / pooled[-1][1]:
             last = pooled.pop()

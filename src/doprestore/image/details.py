@@ -1,0 +1,112 @@
+"""Details that are taken for damage: they come in company, as damage does not.
+
+Where single values are struck, one tells nothing of another. A highlight or a hair that is missed by the predictions is off
+in all channels of a pixel, and beside it, to the same side. So the values that seem damaged are put into classes by how
+many others that seem damaged, too, and to the same side, are in the other channels of their pixel and next to them. How
+many a class would have by chance is known from decoys, the same map shifted against itself by some pixels, where share,
+tones and surroundings are alike: of those that it has beyond that, the least sure ones are details.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from doprestore.image.verdict import SLACK
+
+# Decoys are shifted by no less and no more than so many pixels, in so many ways.
+NEAREST, FARTHEST, SHIFTS = 6, 24, 6
+# More company than this beside a value makes no difference.
+COMPANY = 3
+# Halvings of the interval in which the odds are looked for.
+HALVINGS = 30
+# Odds are no less than this to one.
+LEAST_LOG_ODDS = -30.0
+
+
+def without_details(probability: Tensor, error: Tensor, bound: float, generator: torch.Generator) -> Tensor:
+    """(C, H, W): the probabilities of damage, less for those that are above ``bound`` in more company than by chance.
+
+    probability: (C, H, W). error: of that shape, how far each value is above its prediction. generator: of the shifts.
+    Pictures that are too small to be shifted are returned as they are.
+    """
+    seem = probability > bound
+    reach = min(FARTHEST, min(seem.shape[1:]) // 2)
+    if reach <= NEAREST or not seem.any():
+        return probability
+    sides = tuple((seem & side).to(torch.uint8) for side in (error > 0, error <= 0))
+    own = _classes(sides, sides, sides)[seem]
+    classes = int(own.max()) + 1
+    by_chance = torch.zeros(_most(len(seem)) + 1, dtype=torch.float64, device=seem.device)
+    for _ in range(SHIFTS):
+        shifts = [_shift(reach, generator) for _ in range(len(seem) + 1)]
+        others = tuple(torch.stack([c.roll(by, (0, 1)) for c, by in zip(side, shifts, strict=False)]) for side in sides)
+        around = tuple(side.roll(shifts[-1], (1, 2)) for side in sides)
+        by_chance += torch.bincount(_classes(sides, others, around)[seem], minlength=len(by_chance)) / SHIFTS
+    found = probability[seem].double()
+    for company in range(classes):
+        these = own == company
+        # And a standard deviation more. Places where damage is found more easily than elsewhere lie side by side.
+        room = float(SLACK * by_chance[company] + by_chance[company].sqrt() + 1)
+        if float(found[these].sum()) > room:
+            found[these] = _no_more_than(room, found[these])
+    judged = probability.clone()
+    judged[seem] = found.to(probability.dtype)
+    return judged
+
+
+def _most(channels: int) -> int:
+    """The greatest class."""
+    return channels - 1 + COMPANY * channels
+
+
+def _shift(reach: int, generator: torch.Generator) -> tuple[int, int]:
+    while True:
+        down, right = torch.randint(-reach, reach + 1, (2,), generator=generator).tolist()
+        if max(abs(down), abs(right)) >= NEAREST:
+            return down, right
+
+
+def _classes(sides: tuple[Tensor, ...], others: tuple[Tensor, ...], around: tuple[Tensor, ...]) -> Tensor:
+    """(C, H, W) long: the company of each value that seems damaged, 0 elsewhere.
+
+    sides: uint8 (C, H, W), 1 where values seem damaged, of those above and below their predictions. others, around: the same
+    for those that are looked up in the other channels and next to each value.
+    """
+    classes = torch.zeros_like(sides[0])
+    for side, other, near in zip(sides, others, around, strict=True):
+        beside = (_around(near) - near).clamp(max=COMPANY)
+        classes += side * (other.sum(0, keepdim=True, dtype=torch.uint8) - other + beside * len(side))
+    return classes.long()
+
+
+def _around(v: Tensor) -> Tensor:
+    """(C, H, W): the sum of the 3x3 square around each."""
+    for dimension in (1, 2):
+        length = v.shape[dimension]
+        padded = nn.functional.pad(v, (1, 1) if dimension == 2 else (0, 0, 1, 1))
+        v = padded.narrow(dimension, 0, length) + padded.narrow(dimension, 1, length) + padded.narrow(dimension, 2, length)
+    return v
+
+
+def _no_more_than(room: float, probability: Tensor) -> Tensor:
+    """The probabilities with odds so much less, by one factor for all, that they add up to ``room``."""
+    log_odds = probability.clamp(1e-6, 1 - 1e-6).logit()
+    low, high = LEAST_LOG_ODDS, 0.0
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        too_much = float((log_odds + middle).sigmoid().sum()) > room
+        low, high = (low, middle) if too_much else (middle, high)
+    return (log_odds + low).sigmoid()
+
+
+def channel_coupling(lost: Tensor) -> float:
+    """How much it is whole pixels that are lost rather than single values: 0 as by chance, 1 where no pixel keeps any.
+
+    lost: bool (C, H, W). 1 for a grey picture, whatever is lost; else 0 where nothing is.
+    """
+    if len(lost) == 1 or lost.all():
+        return 1.0
+    share = lost.float().mean().item()
+    chance = share ** len(lost)
+    return (lost.all(dim=0).float().mean().item() - chance) / (share - chance) if share else 0.0
