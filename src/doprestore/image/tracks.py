@@ -37,9 +37,9 @@ LENGTH = 4
 # So many times more bright than dark ones, and FEW more, are damage. Undamaged photographs have at most 3.7 times more, at
 # their own size, half and a third of it; before lines were asked for, 4 damaged some crops of them, and 8 missed more rays.
 OUTNUMBERED, FEW = 6.0, 5
-# Where more than so many times the pixels of tracks lie in none, they are something else, such as stars: 0.5 to 1.5 times as
-# many of rays do, up to 2.7 at the lowest bound, and 12 times as many in a field of stars and galaxies.
-ALONE = 2.0
+# Where more than so many times the pixels of tracks lie in none, they are something else, such as stars: of rays up to 2.7
+# times as many do, and in a field of stars and galaxies 12 times as many.
+ALONE = 5.0
 # More than this share of the pixels are the picture's own, such as the mortar of a wall, 0.1.
 MANY = 0.03
 # Beside a speck a value belongs to it that is brighter than what is predicted without, by this and by the least bound.
@@ -76,10 +76,10 @@ def _core(y: Tensor) -> Tensor:
         specks, decoys = bright > bound, dark > bound
         tracks, decoy_tracks = _in_line(specks), _in_line(decoys)
         if all(_outnumber(*pair) for pair in ((specks, decoys), (tracks, decoy_tracks))):
-            if int(specks.sum()) > MANY * specks.numel():
-                break
             alone = int((specks & ~tracks).sum())
-            return specks if alone <= ALONE * int(tracks.sum()) else tracks
+            if int(specks.sum()) > MANY * specks.numel() or alone > ALONE * int(tracks.sum()):
+                break
+            return specks
     return torch.zeros_like(bright, dtype=torch.bool)
 
 
