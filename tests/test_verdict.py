@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from doprestore.image.fill import CERTAIN
+from doprestore.image.scale import scale_of
 from doprestore.image.unseen import predict, value_folds
-from doprestore.image.verdict import BINS, _scale, falling_density, judge
+from doprestore.image.verdict import BINS, falling_density, judge
 
 
 def problem(share: float, *, tones: tuple[float, ...] = (), channels: int = 3, side: int = 96):
@@ -68,7 +69,7 @@ def test_an_outlier_does_not_vouch_for_itself():
     folds = value_folds(y.shape, generator)
     whitening, cuts = torch.eye(1), (False,) * 4
     error = (y - predict(y, torch.full_like(y, CERTAIN), folds, whitening, cuts)).abs()
-    told = [_scale(error, torch.ones_like(y), seen, True, True) for seen in (folds, None)]
+    told = [scale_of(error, torch.ones_like(y), seen, True, True) for seen in (folds, None)]
     typical = told[0][~bad].median()
     assert told[0][bad].median() < 2 * typical
     assert told[1][bad].median() > 3 * typical  # this is what it would be otherwise

@@ -1,4 +1,4 @@
-"""Details that are taken for damage: they come in company, as damage does not.
+"""Details that are taken for damage: they come in company, as damage of single values does not.
 
 Where single values are struck, one tells nothing of another. A highlight or a hair that is missed by the predictions is off
 in all channels of a pixel, and beside it, to the same side. So the values that seem damaged are put into classes by how
@@ -10,8 +10,9 @@ tones and surroundings are alike: of those that it has beyond that, the least su
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from doprestore.image.scale import sums
 from doprestore.image.verdict import SLACK
 
 # Decoys are shifted by no less and no more than so many pixels, in so many ways.
@@ -36,7 +37,6 @@ def without_details(probability: Tensor, error: Tensor, bound: float, generator:
         return probability
     sides = tuple((seem & side).to(torch.uint8) for side in (error > 0, error <= 0))
     own = _classes(sides, sides, sides)[seem]
-    classes = int(own.max()) + 1
     by_chance = torch.zeros(_most(len(seem)) + 1, dtype=torch.float64, device=seem.device)
     for _ in range(SHIFTS):
         shifts = [_shift(reach, generator) for _ in range(len(seem) + 1)]
@@ -44,12 +44,12 @@ def without_details(probability: Tensor, error: Tensor, bound: float, generator:
         around = tuple(side.roll(shifts[-1], (1, 2)) for side in sides)
         by_chance += torch.bincount(_classes(sides, others, around)[seem], minlength=len(by_chance)) / SHIFTS
     found = probability[seem].double()
-    for company in range(classes):
+    for company in range(len(by_chance)):
         these = own == company
         # And a standard deviation more. Places where damage is found more easily than elsewhere lie side by side.
         room = float(SLACK * by_chance[company] + by_chance[company].sqrt() + 1)
         if float(found[these].sum()) > room:
-            found[these] = _no_more_than(room, found[these])
+            found[these] = _adding_up_to(room, found[these])
     judged = probability.clone()
     judged[seem] = found.to(probability.dtype)
     return judged
@@ -75,21 +75,12 @@ def _classes(sides: tuple[Tensor, ...], others: tuple[Tensor, ...], around: tupl
     """
     classes = torch.zeros_like(sides[0])
     for side, other, near in zip(sides, others, around, strict=True):
-        beside = (_around(near) - near).clamp(max=COMPANY)
+        beside = (sums(near, 3) - near).clamp(max=COMPANY)
         classes += side * (other.sum(0, keepdim=True, dtype=torch.uint8) - other + beside * len(side))
     return classes.long()
 
 
-def _around(v: Tensor) -> Tensor:
-    """(C, H, W): the sum of the 3x3 square around each."""
-    for dimension in (1, 2):
-        length = v.shape[dimension]
-        padded = nn.functional.pad(v, (1, 1) if dimension == 2 else (0, 0, 1, 1))
-        v = padded.narrow(dimension, 0, length) + padded.narrow(dimension, 1, length) + padded.narrow(dimension, 2, length)
-    return v
-
-
-def _no_more_than(room: float, probability: Tensor) -> Tensor:
+def _adding_up_to(room: float, probability: Tensor) -> Tensor:
     """The probabilities with odds so much less, by one factor for all, that they add up to ``room``."""
     log_odds = probability.clamp(1e-6, 1 - 1e-6).logit()
     low, high = LEAST_LOG_ODDS, 0.0

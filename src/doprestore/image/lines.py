@@ -18,7 +18,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from doprestore.image.verdict import FAINT, LOUD, TONES, bins_of, falling_density, shares_of, tones_of
+from doprestore.image.scale import FAINT, LOUD
+from doprestore.image.verdict import TONES, bins_of, falling_density, shares_of, tones_of
 
 # A neighbour varies where its values in a stretch of VARYING pixels differ by more than one of 256 tones.
 VARYING, TONE = 5, 1.5 / 255

@@ -13,7 +13,7 @@ of another sees.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from doprestore.drive import State
 from doprestore.image.crossfit import CrossFit
@@ -22,6 +22,7 @@ from doprestore.image.fill import CERTAIN, choose_whitening
 from doprestore.image.frame import detached_edges
 from doprestore.image.settings import LEAST_SIDE, ImageSettings
 from doprestore.image.tones import is_paper, shared_tones
+from doprestore.image.undecided import ENOUGH, is_blind, is_clustered
 from doprestore.image.unseen import first_guesses, pixel_folds, predict, value_folds
 from doprestore.image.verdict import FAR, FEW, UNSURE, judge
 
@@ -48,20 +49,9 @@ BOUND = 0.5
 LATE = 2
 # Pixels a side of the middle of the picture that the whitening of the colours is chosen on.
 SAMPLE = 192
-# A value that is found is likelier than another to have one found beside it, by a share of what is possible. Above this
-# share it is strokes that are found: by fills it is at most 0.050 for single values in photographs, and from 0.13 on for
-# print and charts.
-CLUSTERED = 0.1
-# From this share of damaged values on large errors say nothing of noise.
-HEAVY = 0.6
-# Noise has errors of at least this share of those of random tones (0.29 to 0.37); pictures with random values on up to half,
-# or salt and pepper on up to 60 % of them, at most 0.23. Random values on 60 % cannot be told from noise.
-BLIND = 0.25
 # The search draws its random numbers from the seed plus this. Damage that was made with the seed itself, as in benchmarks,
 # would share them; on a CPU no more than 32 bits of a seed count.
 OWN_SEEDS = 24_301
-# Values that an error is measured on, at most about.
-ENOUGH = 100_000
 # Log odds beyond these are not believed of a pixel.
 LOG_ODDS = 9.0
 # The channel coupling from which on it is whole pixels that are damaged.
@@ -94,7 +84,7 @@ class Screening:
         self.toned = torch.zeros_like(known)  # found by its tone
         self._suspects = torch.zeros_like(known)  # at a tone that stands out
         self.shares = {"single values": 0.0, "whole pixels": 0.0}
-        self.undecided = False  # nothing can be said of it, see _is_clustered and _is_blind
+        self.undecided = False  # nothing can be said of it, see undecided.py
         self.done = False
 
     @property
@@ -123,12 +113,12 @@ class Screening:
             return
         before, error = self.found, self._usual_error()
         self._judge(*(first_guesses(self.y, self.cuts) if self.round == 0 else self._predictions()))
-        self.undecided = self._is_clustered()
+        self.undecided = self.round >= LATE and is_clustered(self.found & self.known)
         fills = self.round < FILL_ROUNDS
         still = self.round >= LATE and int((self.found ^ before).sum()) <= STILL * int((self.found & self.known).sum())
         still &= self._usual_error() >= (1 - SLOW) * error
         ended = still or self.round + 1 in (FILL_ROUNDS, ROUNDS)
-        self.undecided |= fills and ended and self._is_blind()
+        self.undecided |= fills and ended and is_blind(self.y, self.predicted, self.found, self.known, self.generator)
         if self.undecided:
             self.probability = torch.where(self.known, 0.0, 1.0)
             self.shares = dict.fromkeys(self.shares, 0.0)
@@ -206,32 +196,6 @@ class Screening:
             whole = odds.median(0, keepdim=True).values.sigmoid()
             self.probability = 1 - (1 - self.probability) * (1 - whole)
             self.shares["whole pixels"] = pixels.share
-
-    def _is_clustered(self) -> bool:
-        """Whether what is found stands together in strokes, where damage of single values and pixels is anywhere.
-
-        Nothing around a stroke tells of it, be it ink of a print, chart or drawing, or damage. The tones may tell of the
-        latter (:meth:`_look_for_tones`); of the former nothing can be said, and nothing is found.
-        """
-        found = (self.found & self.known).float()
-        share = float(found.mean())
-        if self.round < LATE or share in (0.0, 1.0):
-            return False
-        around = (nn.functional.avg_pool2d(found[None], 3, 1, 1, count_include_pad=False)[0] * 9 - found) / 8
-        beside = float((around * found).sum() / found.sum())
-        return (beside - share) / (1 - share) > CLUSTERED
-
-    def _is_blind(self) -> bool:
-        """Whether predictions are little better than tones drawn at random, although not most is damaged: of noise, nothing
-        around a value tells of it."""
-        if float(self.found[self.known].float().mean()) >= HEAVY:
-            return False
-        y, predicted = (values[self.known] for values in (self.y, self.predicted))
-        some = slice(None, None, max(1, len(y) // ENOUGH))
-        y, predicted = y[some], predicted[some]
-        drawn = torch.rand(y.shape, generator=self.generator).to(y.device)
-        error, decoys = ((values - predicted).abs().sort().values[len(y) // 4] for values in (y, drawn))
-        return bool(error >= BLIND * decoys)
 
     def _look_for_tones(self) -> bool:
         """Find what shares tones, if these explain what is far off; whether another look may tell more.

@@ -18,32 +18,33 @@ from torch import Tensor, nn
 
 from doprestore.image.fill import CERTAIN
 from doprestore.image.frame import cuts_of, detached_edges
+from doprestore.image.scale import FAINT, LOUD
 from doprestore.image.tones import is_paper
 from doprestore.image.unseen import fill_without, windows
-from doprestore.image.verdict import FAINT, LOUD
 
 # Pixels: a speck is narrower than the first in one direction, its halo than the second.
 NARROW, HALO = 3, 5
-# So many times the halo is taken off the height. Of 1, 2 and 3 the more the better; with 1 undamaged pictures lose specks.
+# So many times the halo is taken off the height [2 is as good, 1 and 4 find less; tests/benchmarks/tracks.py has this and
+# the other ranges].
 HALO_COUNTS = 3.0
-# Pixels a side of the square that the usual height is the mean of: 15, 21 and 31 are alike.
+# Pixels a side of the square that the usual height is the mean of [with 31 an undamaged picture is changed].
 AROUND = 21
-# The least height of a speck, of 1: 0.04 to 0.1 are alike.
+# The least height of a speck, of 1 [0.04 to 0.1: nearly the same].
 LEAST = 0.06
 # Bounds of the height over the usual one, the lowest first: the first one that is crossed by enough counts.
 BOUNDS = (3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0, 20.0, 26.0, 34.0)
-# Tracks are so many pixels long: 5 and 6 find fewer of them.
+# Tracks are so many pixels long [3 finds more, but stars of a crowded field, too; 5 and 6 find less].
 LENGTH = 4
-# So many times more bright than dark ones, and FEW more, are damage. Undamaged photographs have at most 3.7 times more, at
-# their own size, half and a third of it; before lines were asked for, 4 damaged some crops of them, and 8 missed more rays.
-OUTNUMBERED, FEW = 6.0, 5
-# Where more than so many times the pixels of tracks lie in none, they are something else, such as stars: of rays up to 2.7
-# times as many do, and in a field of stars and galaxies 12 times as many.
+# So many times more bright than dark ones are damage [with 3 and 4 undamaged pictures are changed, with 8 half is missed].
+OUTNUMBERED = 6.0
+# So many more there must be in any case [with 3 an undamaged picture is changed, 8 finds less].
+FEW = 5
+# Where more than so many times the pixels of tracks lie in none, they are something else, such as the stars of a crowded
+# field [1 loses rays, from 2 on none].
 ALONE = 5.0
-# More than this share of the pixels are the picture's own, such as the mortar of a wall, 0.1.
+# More than this share of the pixels are the picture's own, such as the mortar of a wall [0.01 loses rays, with 0.1 a wall is
+# changed].
 MANY = 0.03
-# Beside a speck a value belongs to it that is brighter than what is predicted without, by this and by the least bound.
-BRIGHTER = 0.012
 # Directions of tracks: rows and columns that a step goes.
 DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1), (1, 2), (1, -2), (2, 1), (2, -1))
 
@@ -65,7 +66,7 @@ def find_tracks(y: Tensor, known: Tensor) -> Tensor:
             without = fill_without(part, trust, hidden, same, cuts_of(cuts, outer, *y.shape[1:]))
             above = (part - without).amin(0, keepdim=True)
             usual = _usual(_height(part)[1])
-            brighter[place] = (above > (BOUNDS[0] * usual).clamp(min=BRIGHTER))[inner]
+            brighter[place] = (above > BOUNDS[0] * usual)[inner]
     return (core | (near & brighter)) & known
 
 
@@ -113,7 +114,7 @@ def _usual(height: Tensor) -> Tensor:
 def _opened(y: Tensor, side: int) -> Tensor:
     """The opening by a square: y without what is brighter than around and narrower than ``side`` in one direction."""
     reach = side // 2
-    # The border is repeated by padding with nothing: neither the least nor the most of a square is ever outside.
+    # What is outside of the picture counts for nothing: the pooling pads with minus infinity.
     least = -nn.functional.max_pool2d(-y[None], side, 1, reach)
     return nn.functional.max_pool2d(least, side, 1, reach)[0]
 
@@ -121,16 +122,15 @@ def _opened(y: Tensor, side: int) -> Tensor:
 def _in_line(specks: Tensor) -> Tensor:
     """(1, H, W) bool: the specks that lie in a line of :data:`LENGTH` of them."""
     height, width = specks.shape[1:]
-    margin = LENGTH
     found = torch.zeros_like(specks)
-    padded = nn.functional.pad(specks, (margin,) * 4)
+    padded = nn.functional.pad(specks, (LENGTH,) * 4)
     for down, right in DIRECTIONS:
         most = max(abs(down), abs(right))
         steps = [(round(step * down / most), round(step * right / most)) for step in range(LENGTH)]
         line = torch.ones_like(specks)
         for row, column in steps:
-            line &= padded[:, margin + row : margin + row + height, margin + column : margin + column + width]
-        lines = nn.functional.pad(line, (margin,) * 4)
+            line &= padded[:, LENGTH + row : LENGTH + row + height, LENGTH + column : LENGTH + column + width]
+        lines = nn.functional.pad(line, (LENGTH,) * 4)
         for row, column in steps:
-            found |= lines[:, margin - row : margin - row + height, margin - column : margin - column + width]
+            found |= lines[:, LENGTH - row : LENGTH - row + height, LENGTH - column : LENGTH - column + width]
     return found

@@ -8,8 +8,8 @@ of tones. With π the share of damage, the odds that a value is damaged are
 
 All three are read off the picture. What an outlier's error would be like is known exactly, for predictions do not
 depend on the value itself: put tones drawn from h anywhere and see (the decoys of proteomics, at no cost). π is the
-least ratio of errors observed to errors of decoys beyond a bound, less chance, f what is left of the observed errors
-without π of the decoys, h the tones of doubtless outliers, each in proportion to the places that show it. Tones that
+least ratio of errors observed to errors of decoys beyond a bound, with room for chance, f what is left of the observed
+errors without π of the decoys, h the tones of doubtless outliers, each in proportion to the places that show it. Tones that
 stand out (salt and pepper, ink, dead lines) make a density of their own; the others share a smooth one. So the share,
 the tones and the errors compete in one formula, and an undamaged picture has π = 0.
 """
@@ -23,6 +23,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from doprestore.image.scale import scale_of
+
 # Tones that are told apart between black and white.
 TONES = 256
 # A value that is off by more than this, of 1, from its prediction, or by so many times σ, is an outlier without doubt; its
@@ -33,12 +35,6 @@ FAR, FAR_IN_SCALES = 0.25, 8.0
 LIKELY = 0.3
 # What all tones say of one counts as much as so large a share of the places.
 FEW_PLACES = 0.03
-# The least scale of errors, of 1: one of 256 tones.
-FAINT = 0.004
-# Errors count no further than this, of 1, for the scale of others.
-LOUD = 0.2
-# σ is the mean error around to this power in the first rounds, while outliers enlarge it, and to the power of 1 later.
-SCALE_POWER = 0.75
 # The probability of damage that is given to values for which the share has no room.
 UNSURE = 0.49
 # Bins of log(e/σ).
@@ -96,7 +92,7 @@ def judge(
     counted = torch.ones_like(y, dtype=torch.bool) if known is None else known
     weight = counted.to(y.dtype) if before is None else (1 - before) * counted
     error = (y - predicted).abs()
-    scale = _scale(error, weight, folds, late, coupled)
+    scale = scale_of(error, weight, folds, late, coupled)
     tone, ratio = tones_of(y), bins_of(error / scale)
     every = max(1, y.numel() // MANY)
     chosen = counted.flatten(1)[:, ::every]
@@ -130,44 +126,6 @@ def judge(
         probability = _no_more_than(SLACK * share, damaged(some_ratio, some_scale, h))
     judged = damaged(ratio, scale, density.gather(1, tone.flatten(1)).view_as(tone))
     return Verdict(torch.where(counted, _no_more_than(SLACK * share, judged, counted), 1.0), share, tones)
-
-
-def _scale(error: Tensor, weight: Tensor, folds: Tensor | None, late: bool, coupled: bool) -> Tensor:
-    """σ of each value from the errors of others.
-
-    An outlier that is not found yet spoils the predictions around it, and would so vouch for itself, but not those of its
-    own fold: these were made without it. They are few, and errors close by are the best measure of an edge. So σ is the
-    harmonic mean of both, near the lesser one where they differ.
-    """
-    error = error.clamp(max=LOUD)
-    apart = _mean_error(error, weight, folds, late, coupled) + FAINT
-    if not late:
-        return apart**SCALE_POWER
-    return 2 / (1 / apart + 1 / (_mean_error(error, weight, None, late, coupled) + FAINT))
-
-
-def _mean_error(error: Tensor, weight: Tensor, folds: Tensor | None, late: bool, coupled: bool) -> Tensor:
-    """The mean error around each value, its own left out: in 9x9, ``late`` also next to it and in its other channels; of the
-    values of its own fold, or of all where ``folds`` is None."""
-    if folds is None:
-        return _mean_of_weighted(error, weight, 3, late, coupled)
-    mean = torch.zeros_like(error)
-    for fold in folds.unique():
-        mine = folds == fold
-        mean = torch.where(mine, _mean_of_weighted(error, weight * mine, 5, late, coupled), mean)
-    return mean
-
-
-def _mean_of_weighted(error: Tensor, weight: Tensor, near: int, late: bool, coupled: bool) -> Tensor:
-    """The mean error around each value of those that have a weight; ``near``: the side of the square next to a value."""
-    own = error * weight
-    mean = (_sums(own, 9) - own) / (_sums(weight, 9) - weight).clamp(min=1)
-    if late:
-        mean = (mean + (_sums(own, near) - own + mean) / ((_sums(weight, near) - weight).clamp(min=0) + 1)) / 2
-        if coupled and len(error) > 1:
-            others = (own.sum(0) - own + 0.5 * mean) / (weight.sum(0) - weight + 0.5)
-            mean = 0.7 * mean + 0.3 * others
-    return mean.clamp(min=0)  # float errors make small negative sums
 
 
 def _tone_density(
@@ -275,8 +233,7 @@ def _share(observed: Tensor, expected: Tensor, count: int) -> float:
 def falling_density(mass: Tensor) -> Tensor:
     """f by bin, (BINS,): the density that fits ``mass`` best and falls from 0 on.
 
-    What is expected of damage may be taken off a bin that has none of it by chance: its mass is below 0 then, which others
-    make good.
+    The mass of a bin may be below 0, where less damage was observed than expected; others make it good.
     """
     edges = torch.logspace(math.log10(LEAST), math.log10(MOST), BINS + 1, dtype=torch.float64)
     widths = edges.diff().tolist()
@@ -289,14 +246,3 @@ def falling_density(mass: Tensor) -> Tensor:
     density = torch.tensor([value / width for value, width, count in pooled for _ in range(int(count))])
     total = float((density * torch.tensor(widths)).sum())
     return (density / max(total, 1e-12)).clamp(min=1e-7).to(mass.device, torch.float32)
-
-
-def _sums(values: Tensor, side: int) -> Tensor:
-    """(C, H, W): the sum of the square of that side around each value."""
-    for dimension in (1, 2):
-        length, pad = values.shape[dimension], [0] * (2 * (2 - dimension)) + [side // 2] * 2
-        padded = nn.functional.pad(values, pad)
-        values = padded.narrow(dimension, 0, length).clone()
-        for shift in range(1, side):
-            values += padded.narrow(dimension, shift, length)
-    return values

@@ -23,9 +23,8 @@ from torch import Tensor
 
 from doprestore.matrix import narrow
 from doprestore.matrix.columns import pooled, unmixed_noise
-from doprestore.matrix.noise import FLOOR_FALLS, LEAST, WHITE
 from doprestore.matrix.relations import from_relations
-from doprestore.matrix.weighted import BETTER, FITTED, PRICE, WeightedFit
+from doprestore.matrix.weighted import BETTER, FITTED, FLOOR_FALLS, PRICE, WeightedFit
 
 # Rounds of rows, columns and noise for a start, at most; they have settled when no entry is judged otherwise and no noise
 # changes by more than this (of its logarithm).
@@ -60,22 +59,9 @@ class NarrowFit(WeightedFit):
         self.v = self.v * (self.unit / unit)[:, None]
         self.base, self.unit = unit, unit.clone()
         self.z = torch.where(self.seen, data / self.unit, 0)
-        self.most = max(1, min(y.shape) // 2)
-        self.phase = "grow"
-        self.top = math.inf  # the largest singular value of the residual, in units of what noise has
         self.length = math.inf  # of a description of the table by this fit
         self.other: dict[str, Any] = {}  # what was found from the other start
-        self.done = False
         self._start(self.v)
-
-    @property
-    def white(self) -> bool:
-        return self.top <= WHITE
-
-    @property
-    def at_floor(self) -> bool:
-        """Whether there is no more noise than the floor, so that it may be less."""
-        return self.rank > 0 and self.typical_noise() <= 2 * self.floor and self.floor > 1.5 * LEAST
 
     def lower_floor(self) -> None:
         """Go on with a lower floor of the noise."""

@@ -22,12 +22,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from doprestore.matrix.weighted import FLOOR, WIDE, WeightedFit
+from doprestore.matrix.weighted import FLOOR, FLOOR_FALLS, WIDE, WeightedFit
 
 # Sweeps of least squares between two looks at the residual.
 SWEEPS = 12
-# What a residual may reach of the limit and still be called noise, where rank and noise go round in circles.
-WHITE = 1.2
 # Looks at the residual at most, where noise and rank do not settle.
 MOST_ROUNDS = 12
 # They have settled when no unit changes by more than this (of its logarithm) from round to round.
@@ -36,8 +34,6 @@ SETTLED = 0.1
 MANY = 16
 # The share of a line in a direction from which on the line may be the only one that has it.
 PRIVATE = 0.5
-# Where there is no more noise than the floor, it falls by this factor, to no less than that share of a column's spread.
-FLOOR_FALLS, LEAST = 100.0, 1e-7
 
 _STATE = (
     "u",
@@ -65,24 +61,10 @@ class NoisyFit(WeightedFit):
 
     def __init__(self, y: Tensor, known: Tensor | None):
         super().__init__(y, known)
-        self.most = max(1, min(y.shape) // 2)
-        self.phase = "grow"
-        self.round = 0
         self.added = 0  # directions, in this round
         self.coming_nearer = False  # the noise is still falling fast
         self.last = math.inf  # the noise after the last round
-        self.top = math.inf  # the largest singular value of the trusted residual, in units of noise's own
-        self.done = False
         self.before: dict[str, Tensor] = {}  # the fit to go back to
-
-    @property
-    def white(self) -> bool:
-        return self.top <= WHITE
-
-    @property
-    def at_floor(self) -> bool:
-        """Whether there is no more noise than the floor, so that it may be less."""
-        return self.rank > 0 and self.typical_noise() <= 2 * self.floor and self.floor > 1.5 * LEAST
 
     def lower_floor(self) -> None:
         """Go on with a lower floor of the noise."""

@@ -265,3 +265,15 @@ def _limits(size: Tensor, known: Tensor | None, threshold: float) -> Tensor:
         chosen = size[lines] if known is None else size[lines].masked_fill(~known[lines], math.inf)
         limits[lines] = NOISE_FACTOR * chosen.sort(dim=1).values.gather(1, position[lines, None])[:, 0]
     return limits
+
+
+def some_entries(known: Tensor | None, total: int, generator: torch.Generator) -> Tensor:
+    """Flat positions of up to SAMPLE known entries; a list of all positions would cost more memory than y itself."""
+    if total <= SAMPLE:
+        return torch.arange(total) if known is None else known.reshape(-1).nonzero()[:, 0].cpu()
+    positions = torch.randint(total, (SAMPLE,), generator=generator)
+    if known is None:
+        return positions
+    known = known.reshape(-1).cpu()
+    kept = positions[known[positions]]
+    return kept if len(kept) > SAMPLE // 20 else known.nonzero()[:, 0]

@@ -16,7 +16,7 @@ from doprestore.matrix.flow import Flow
 from doprestore.matrix.linalg import guess_rank, leading, psd_part, svd_of_product
 from doprestore.matrix.narrow_fit import NarrowFit
 from doprestore.matrix.noise import NoisyFit
-from doprestore.matrix.refit import AGREES, SAMPLE, Refit
+from doprestore.matrix.refit import AGREES, Refit, some_entries
 from doprestore.matrix.split import Data, Split, split_convex, split_flow, split_noisy, split_refit
 from doprestore.matrix.verdict import Evidence, is_exact, is_noise
 from doprestore.matrix.weighted import FLOOR
@@ -72,7 +72,7 @@ class FastSolver:
         self.done = False
         self.norm = torch.linalg.vector_norm(y).item()
         generator = torch.Generator().manual_seed(seed)
-        self.sample = _some_entries(known, y.numel(), generator).to(y.device)
+        self.sample = some_entries(known, y.numel(), generator).to(y.device)
         values = y.reshape(-1)[self.sample].abs()
         values = values[values > 0]
         self.clip = CLIP * values.quantile(0.75).item() if len(values) else 0.0
@@ -193,11 +193,9 @@ class FastSolver:
         """The solver of some of the rows (columns) of a much longer than wide matrix, where all is known."""
         if self.data.seen is not None or self.known is not None or self.symmetric:
             return None
-        wide = self.y.shape[0] < self.y.shape[1]
-        lines = tall.some_rows(self.y.T if wide else self.y)
-        if lines is None:
+        y = tall.some_lines(self.y)
+        if y is None:
             return None
-        y = (self.y[:, lines] if wide else self.y[lines]).contiguous()
         alpha = self.alpha * math.sqrt(max(y.shape) / max(self.y.shape))
         return FastSolver(y, None, alpha, symmetric=False, seed=self.seed)
 
@@ -205,11 +203,7 @@ class FastSolver:
         part.step()
         if part.done and part.solution == "exact" and part.refit is not None:
             self.part = None
-            u, _, v = svd_of_product(part.refit.u, part.refit.v)
-            if self.y.shape[0] < self.y.shape[1]:
-                self._start_refit(*svd_of_product(u, tall.fit_rows(self.y.T, u)), POLISH_DECAY)
-            else:
-                self._start_refit(*svd_of_product(tall.fit_rows(self.y, v), v), POLISH_DECAY)
+            self._start_refit(*tall.fit_all(self.y, part.refit.u, part.refit.v), POLISH_DECAY)
         elif part.done or part.noisy is not None or part.convex is not None:
             self.part = None
             self._start_flow()
@@ -321,15 +315,3 @@ class FastSolver:
 def _tolerance(refit: Refit) -> float:
     """What counts as agreement with a refit, in its units."""
     return AGREES[refit.target.dtype] * refit.scale
-
-
-def _some_entries(known: Tensor | None, total: int, generator: torch.Generator) -> Tensor:
-    """Flat positions of up to SAMPLE known entries; a list of all positions would cost more memory than y itself."""
-    if total <= SAMPLE:
-        return torch.arange(total) if known is None else known.reshape(-1).nonzero()[:, 0].cpu()
-    positions = torch.randint(total, (SAMPLE,), generator=generator)
-    if known is None:
-        return positions
-    known = known.reshape(-1).cpu()
-    kept = positions[known[positions]]
-    return kept if len(kept) > SAMPLE // 20 else known.nonzero()[:, 0]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from doprestore.matrix.blocks import blocks
+from doprestore.matrix.linalg import svd_of_product
 from doprestore.matrix.lines import fit_lines
 from doprestore.matrix.refit import AGREES, NOISE_FACTOR
 
@@ -37,6 +38,23 @@ def some_rows(y: Tensor) -> Tensor | None:
     if rows < TIMES * count or y.numel() < ENTRIES:
         return None
     return torch.randperm(rows, generator=torch.Generator().manual_seed(0))[:count].to(y.device)
+
+
+def some_lines(y: Tensor) -> Tensor | None:
+    """Those rows of ``y``, or columns where it has more of these; None as there."""
+    wide = y.shape[0] < y.shape[1]
+    lines = some_rows(y.T if wide else y)
+    if lines is None:
+        return None
+    return (y[:, lines] if wide else y[lines]).contiguous()
+
+
+def fit_all(y: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """U, the singular values and V of a fit to all lines of ``y``, given one to some of them, u vᵀ."""
+    u, _, v = svd_of_product(u, v)
+    if y.shape[0] < y.shape[1]:
+        return svd_of_product(u, fit_rows(y.T, u))
+    return svd_of_product(fit_rows(y, v), v)
 
 
 def fit_rows(y: Tensor, v: Tensor) -> Tensor:

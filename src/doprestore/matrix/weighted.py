@@ -33,6 +33,10 @@ NOISE_ROWS = 4000
 # In units of a column's spread, no noise is taken to be smaller than this at first: a fit that is still coming nearer
 # must not lose what it has not reached yet. Where there is no more noise than that, :meth:`NoisyFit.lower_floor`.
 FLOOR = 1e-3
+# Where there is no more noise than the floor, it falls by this factor, to no less than that share of a column's spread.
+FLOOR_FALLS, LEAST = 100.0, 1e-7
+# What a residual may reach of the limit and still be called noise, where rank and noise go round in circles.
+WHITE = 1.2
 # The price of an outlier in a row of a narrow table, in squared standard deviations: 3.5 of them [9 to 16: the same].
 PRICE = 12.25
 # Least squares takes no column to be better than this share of the typical noise.
@@ -65,6 +69,20 @@ class WeightedFit:
         self.sweep = 0  # of this round
         self.good: Tensor | None = None  # of a narrow table, (rows, columns) bool: all but the outliers
         self.noise = self._column_noise(first=True)
+        self.most = max(1, min(y.shape) // 2)  # directions
+        self.phase = "grow"
+        self.round = 0
+        self.top = math.inf  # the largest singular value of the trusted residual, in units of noise's own
+        self.done = False
+
+    @property
+    def white(self) -> bool:
+        return self.top <= WHITE
+
+    @property
+    def at_floor(self) -> bool:
+        """Whether there is no more noise than the floor, so that it may be less."""
+        return self.rank > 0 and self.typical_noise() <= 2 * self.floor and self.floor > 1.5 * LEAST
 
     @property
     def rank(self) -> int:
