@@ -85,6 +85,11 @@ class Refit:
     def rank(self) -> int:
         return self.u.shape[1]
 
+    @property
+    def tolerance(self) -> float:
+        """How closely an entry agrees with an exact fit, in units of the data."""
+        return AGREES[self.target.dtype] * self.scale
+
     def step(self) -> None:
         self.steps += 1
         r = self._residual(self.y, self.u, self.v)

@@ -16,9 +16,9 @@ from doprestore.matrix.flow import Flow
 from doprestore.matrix.linalg import guess_rank, leading, psd_part, svd_of_product
 from doprestore.matrix.narrow_fit import NarrowFit
 from doprestore.matrix.noise import NoisyFit
-from doprestore.matrix.refit import AGREES, Refit, some_entries
+from doprestore.matrix.refit import Refit, some_entries
 from doprestore.matrix.split import Data, Split, split_convex, split_flow, split_noisy, split_refit
-from doprestore.matrix.verdict import Evidence, is_exact, is_noise
+from doprestore.matrix.verdict import is_doubtful, is_exact, is_noise
 from doprestore.matrix.weighted import FLOOR
 
 # After so many steps of the flow, a refit whose threshold falls by this factor a step. The first is fast and serves
@@ -29,9 +29,6 @@ POLISH_DECAY, LAST_DECAY = 0.7, 0.9
 # Steps without progress after which a fit of one rank less than an exact one is given up: where it is exact as well, it
 # comes nearer from the first step on.
 BRIEF = 4
-# An exact fit is looked at twice where at least this share of its entries are outliers, and entries are missing or no more
-# than so many.
-DOUBTFUL, SMALL = 0.05, 10_000
 # The factor by which the penalty of the convex solver grows in a step.
 PENALTY_GROWTH = 1.2
 # Singular values of the flow below this share of the first say nothing yet, nor do those of the convex limit, which is
@@ -143,9 +140,8 @@ class FastSolver:
         if self.done:
             self.flow = self.coarse = None  # free their memory
         if self.refit is not None:
-            return split_refit(
-                self.data, self.refit, self.scaling, _tolerance(self.refit) if self.solution == "exact" else None
-            )
+            tolerance = self.refit.tolerance if self.solution == "exact" else None
+            return split_refit(self.data, self.refit, self.scaling, tolerance)
         if self.convex is not None:
             return split_convex(self.data, self.convex, CONVEX_NOISE * self.norm / math.sqrt(self.y.numel()))
         if self.noisy is not None:
@@ -220,7 +216,7 @@ class FastSolver:
         if self.symmetric:
             values, refit.v = psd_part(refit.u, refit.v)
             refit.u = refit.v * values
-        evidence = support(refit.target, refit.residual(), refit.known, refit.rank, _tolerance(refit))
+        evidence = support(refit.target, refit.residual(), refit.known, refit.rank, refit.tolerance)
         simplest, self.simplest = self.simplest, None
         if not is_exact(evidence):
             if simplest is None:
@@ -229,10 +225,10 @@ class FastSolver:
                 self.refit = simplest
                 self.solution, self.done = "exact", True
             return
-        fewer = unearned(refit.target, refit.known, refit.u, refit.v, _tolerance(refit))
+        fewer = unearned(refit.target, refit.known, refit.u, refit.v, refit.tolerance)
         if fewer is not None:
             self._start_refit(*svd_of_product(*fewer), POLISH_DECAY)
-        elif refit.rank > 1 and self._is_doubtful(evidence):
+        elif refit.rank > 1 and is_doubtful(evidence, missing=self.known is not None):
             self.simplest = refit
             refit.release()
             u, sigma, v = svd_of_product(refit.u, refit.v)
@@ -240,18 +236,11 @@ class FastSolver:
         else:
             self.solution, self.done = "exact", True
 
-    def _is_doubtful(self, evidence: Evidence) -> bool:
-        """Whether an exact fit may have a direction too many for lack of evidence: one rank less is then tried, too."""
-        uncertain = self.known is not None or self.y.numel() <= SMALL
-        return uncertain and evidence.agreeing < (1 - DOUBTFUL) * evidence.known
-
     def _judge_noisy(self, noisy: NoisyFit | NarrowFit) -> None:
         """Exact after all, where the noise is next to nothing; else up to noise, if that is what is left."""
         if not self.polishing and noisy.rank and (noisy.at_floor or noisy.floor < FLOOR):
             self.polishing = True
-            u, v = noisy.factors()
-            u, v = (u / noisy.scaling(), v) if noisy.wide else (u, v / noisy.scaling().T)
-            self._start_refit(*svd_of_product(u, v), POLISH_DECAY)
+            self._start_refit(*svd_of_product(*noisy.scaled_factors()), POLISH_DECAY)
             return
         self.polishing = False
         if noisy.at_floor:
@@ -286,9 +275,7 @@ class FastSolver:
         if self.polishing and self.noisy is not None:
             self.scaling = self.noisy.scaling().to(y)
             y = y / self.scaling
-            if any(bool(lines.any()) for lines in self.noisy.apart):
-                rows, columns = self.noisy.lines_apart()
-                known = ~rows[:, None] & ~columns if known is None else known & ~rows[:, None] & ~columns
+            known = self.noisy.without_lines_apart(known)
         elif y.dtype != torch.float32:
             coarse = self.coarse
         self.refit = Refit(y, coarse, known, self.sample, u, sigma, v, decay)
@@ -310,8 +297,3 @@ class FastSolver:
                                  growth=PENALTY_GROWTH, coarse=self.y.dtype == torch.float64, clip=self.clip,
                                  seed=self.seed)  # fmt: skip
         return self.convex
-
-
-def _tolerance(refit: Refit) -> float:
-    """What counts as agreement with a refit, in its units."""
-    return AGREES[refit.target.dtype] * refit.scale

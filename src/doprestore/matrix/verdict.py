@@ -12,6 +12,9 @@ from dataclasses import dataclass
 SPARE = 2
 # This share of its other known entries must agree, too.
 SURPLUS = 0.2
+# An exact fit is looked at twice where at least this share of its entries are outliers, and entries are missing or no more
+# than so many.
+DOUBTFUL, SMALL = 0.05, 10_000
 # A split that explains less than this share of the data explains nothing: up to noise, and to rounding error.
 HALF, LESS = 0.5, 0.4
 
@@ -48,6 +51,13 @@ def is_exact(evidence: Evidence) -> bool:
         and evidence.agreeing >= LESS * evidence.known
         and evidence.lines >= 0.95
     )
+
+
+def is_doubtful(evidence: Evidence, missing: bool) -> bool:
+    """Whether an exact fit may have a direction too many for lack of evidence, so that one rank less is worth a try.
+    missing: whether entries are."""
+    uncertain = missing or evidence.rows * evidence.columns <= SMALL
+    return uncertain and evidence.agreeing < (1 - DOUBTFUL) * evidence.known
 
 
 def is_noise(evidence: Evidence) -> bool:

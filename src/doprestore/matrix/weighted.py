@@ -98,8 +98,18 @@ class WeightedFit:
         scaling = torch.exp2(self.base.log2().round())
         return scaling[:, None] if self.wide else scaling[None]
 
-    def lines_apart(self) -> tuple[Tensor, Tensor]:
-        return (self.apart[1], self.apart[0]) if self.wide else (self.apart[0], self.apart[1])
+    def scaled_factors(self) -> tuple[Tensor, Tensor]:
+        """The same as :meth:`factors`, of the fit to data / scaling."""
+        u, v = self.factors()
+        return (u / self.scaling(), v) if self.wide else (u, v / self.scaling().T)
+
+    def without_lines_apart(self, known: Tensor | None) -> Tensor | None:
+        """``known`` in the orientation of the data (None: all), without the rows and columns that are set apart."""
+        if not any(bool(lines.any()) for lines in self.apart):
+            return known
+        rows, columns = (self.apart[1], self.apart[0]) if self.wide else (self.apart[0], self.apart[1])
+        others = ~rows[:, None] & ~columns
+        return others if known is None else known & others
 
     def typical_noise(self) -> float:
         """Median noise over the lines, in units of a line's own spread."""
