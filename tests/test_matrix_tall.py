@@ -14,7 +14,7 @@ def _any_size(monkeypatch):
     monkeypatch.setattr(tall, "ENTRIES", 0)
 
 
-def _problem(rows=3000, columns=20, rank=2, share=0.2, seed=0):
+def _problem(rows=1500, columns=20, rank=2, share=0.2, seed=0):
     rng = np.random.default_rng(seed)
     low_rank = rng.standard_normal((rows, rank)) @ rng.standard_normal((rank, columns))
     return low_rank, low_rank + rng.uniform(-10, 10, low_rank.shape) * (rng.random(low_rank.shape) < share)
