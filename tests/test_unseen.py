@@ -8,8 +8,10 @@ import torch
 import doprestore.image.unseen as unseen
 from doprestore.image.crossfit import CrossFit
 from doprestore.image.fill import CERTAIN
+from doprestore.image.medians import median_around
 from doprestore.image.settings import image_settings
 from doprestore.image.unseen import first_guesses, pixel_folds, predict, value_folds
+from doprestore.image.windows import windows
 
 NO_CUTS = (False, False, False, False)
 
@@ -54,14 +56,14 @@ def test_windows_change_next_to_nothing(monkeypatch):
     trust = torch.full_like(y, CERTAIN)
     folds = value_folds(y.shape, torch.Generator().manual_seed(1))
     whole, guess = predict(y, trust, folds, torch.eye(3), NO_CUTS), first_guesses(y, NO_CUTS)[0]
-    monkeypatch.setattr(unseen, "WINDOW", 32)
+    monkeypatch.setattr(unseen, "windows", lambda shape, **how: windows(shape, **{**how, "side": 32}))
     assert (predict(y, trust, folds, torch.eye(3), NO_CUTS) - whole).abs().max() < 0.02
     assert torch.equal(first_guesses(y, NO_CUTS)[0], guess)
 
 
 def test_windows_cover_a_picture_once():
     covered = torch.zeros(1, 700, 350)
-    for outer, inner, place in unseen.windows(700, 350):
+    for outer, inner, place in windows((700, 350)):
         covered[place] += 1
         assert covered[outer][inner].shape == covered[place].shape
     assert (covered == 1).all()
@@ -97,3 +99,11 @@ def test_doubtful_values_count_by_their_odds():
         beside.append(float(predict(y, trust, folds, torch.eye(1), NO_CUTS)[0, 16, 17]))
     assert beside[0] == pytest.approx(0.5, abs=1e-3)
     assert beside == sorted(beside) and beside[3] > beside[1] + 0.05
+
+
+def test_medians_are_those_of_sorting():
+    tones = (torch.rand(2, 30, 41, generator=torch.Generator().manual_seed(3)) * 9).round()  # with many alike
+    padded = torch.nn.functional.pad(tones[None], (2, 2, 2, 2), mode="replicate")[0]
+    around = padded.unfold(1, 5, 1).unfold(2, 5, 1).reshape(2, 30, 41, 25)
+    around = torch.cat([around[..., :12], around[..., 13:]], -1)
+    assert torch.equal(median_around(tones), around.sort(-1).values[..., 11])

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from doprestore.drive import State
 from doprestore.image.corrector import edge_marks, shown
-from doprestore.image.frame import Cuts, Place, cuts_of
+from doprestore.image.frame import Cuts, cuts_of
 from doprestore.image.learner import CROP, Learner, Lesson, choose_crops
 from doprestore.image.settings import ImageSettings
-from doprestore.image.unseen import FOLDS, fill_without, windows
+from doprestore.image.unseen import FOLDS, fill_without
+from doprestore.image.windows import Place, windows
 
 # A course of a round; θ goes on from where the round before has left it.
 STEPS = 40
@@ -59,7 +60,7 @@ class CrossFit:
         self.learner.begin((), 0)
         turns = TURNS[max(self.y.shape[1:]) > CROP]
         predicted = torch.empty_like(self.y)
-        for outer, inner, place in windows(*self.y.shape[1:]):
+        for outer, inner, place in windows(self.y.shape):
             found = torch.zeros_like(self.y[outer])
             for fold in range(FOLDS):
                 answer = self.learner.answer(*shown_without(fold, outer), turns)

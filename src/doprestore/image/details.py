@@ -68,7 +68,7 @@ def _shift(reach: int, generator: torch.Generator) -> tuple[int, int]:
 
 
 def _classes(sides: tuple[Tensor, ...], others: tuple[Tensor, ...], around: tuple[Tensor, ...]) -> Tensor:
-    """(C, H, W) long: the company of each value that seems damaged, 0 elsewhere.
+    """(C, H, W) uint8: the company of each value that seems damaged, 0 elsewhere.
 
     sides: uint8 (C, H, W), 1 where values seem damaged, of those above and below their predictions. others, around: the same
     for those that are looked up in the other channels and next to each value.
@@ -77,7 +77,7 @@ def _classes(sides: tuple[Tensor, ...], others: tuple[Tensor, ...], around: tupl
     for side, other, near in zip(sides, others, around, strict=True):
         beside = (sums(near, 3) - near).clamp(max=COMPANY)
         classes += side * (other.sum(0, keepdim=True, dtype=torch.uint8) - other + beside * len(side))
-    return classes.long()
+    return classes
 
 
 def _adding_up_to(room: float, probability: Tensor) -> Tensor:

@@ -19,8 +19,9 @@ GRADIENT = 0.1
 SELF = 20 + 4 * GRADIENT
 # The odds from which on a value is taken as it is.
 CERTAIN = 1e4
-# Conjugate gradients stop at this share of the squared residual of the start.
-SETTLED = 1e-5
+# Conjugate gradients stop at this share of the squared residual of the start. With 1e-5 they take a third more steps and
+# fills are better by 0.1 to 0.5 %; with 1e-3 they are worse by up to 4 % (random values on 1 and 20 % of eight pictures).
+SETTLED = 1e-4
 # Steps of conjugate gradients, at most, of the fills that whitenings are chosen by.
 CHOICE_STEPS = 12
 # Differences between neighbours, of 1, count no further than this when the whitening is measured.
@@ -82,20 +83,24 @@ def _conjugate_gradients(smoothness: _Smoothness, x: Tensor, y: Tensor, data: Te
     inverse = smoothness.inverse_by_pixel(data)
     residual = data * (y - x) - smoothness(x)
     z = _by_pixel(inverse, residual)
-    direction, product = z, (residual * z).sum()
+    direction, product = z, _dot(residual, z)
     enough = SETTLED * product
     for _ in range(steps):
         image = smoothness(direction).addcmul_(data, direction)
-        step = product / (direction * image).sum().clamp(min=1e-30)
+        step = product / _dot(direction, image).clamp(min=1e-30)
         x = x.addcmul(step, direction)
         residual.addcmul_(step, image, value=-1)
         z = _by_pixel(inverse, residual)
-        new = (residual * z).sum()
+        new = _dot(residual, z)
         if new <= enough:
             break
         direction = z.addcmul_(new / product.clamp(min=1e-30), direction)
         product = new
     return x
+
+
+def _dot(one: Tensor, other: Tensor) -> Tensor:
+    return torch.dot(one.flatten(), other.flatten())
 
 
 class _Smoothness:
@@ -120,37 +125,46 @@ class _Smoothness:
         out[:, :-1] -= dy
         return _colours(self.product, out)
 
-    def inverse_by_pixel(self, data: Tensor) -> Tensor:
-        """(C, C, H, W): the inverse at each pixel of data, (C, H, W), and of what the map makes of a pixel by itself."""
-        weight = data.new_ones(1, 1, 1) if self.weight is None else nn.functional.avg_pool2d(self.weight, 3, 1, 1)
-        diagonal = torch.diag_embed(data.movedim(0, -1)).movedim((-2, -1), (0, 1))
-        blocks = self.product[:, :, None, None] * (SELF * weight) + diagonal
+    def inverse_by_pixel(self, data: Tensor) -> list[list[Tensor]]:
+        """C times C of (H, W): at each pixel the inverse of data, (C, H, W), and what the map makes of a pixel by itself."""
+        weight = data.new_ones(()) if self.weight is None else nn.functional.avg_pool2d(self.weight, 3, 1, 1)[0]
+        blocks = [[entry * (SELF * weight) for entry in row] for row in self.product]
+        for channel, trust in enumerate(data):
+            blocks[channel][channel] = blocks[channel][channel] + trust
         return _inverse(blocks)
 
 
-def _inverse(blocks: Tensor) -> Tensor:
-    """Of symmetric positive definite matrices (C, C, H, W), by Gauss and Jordan: C is a few, H·W are many."""
-    blocks = blocks.clone()
-    inverse = torch.zeros_like(blocks)
-    for row in range(len(blocks)):
-        inverse[row, row] = 1
-    for row in range(len(blocks)):
-        pivot = 1 / blocks[row, row].clamp(min=1e-6)
-        blocks[row] *= pivot
-        inverse[row] *= pivot
-        for other in range(len(blocks)):
-            if other != row:
-                factor = blocks[other, row].clone()
-                blocks[other] -= factor * blocks[row]
-                inverse[other] -= factor * inverse[row]
-    return inverse
+def _inverse(blocks: list[list[Tensor]]) -> list[list[Tensor]]:
+    """Of symmetric positive definite matrices, C times C of (H, W): C is a few, H·W are many.
+
+    By the sweep operator: D. Goodnight, "A tutorial on the SWEEP operator", The American Statistician 33, 149, 1979.
+    """
+    count = range(len(blocks))
+    for pivot in count:
+        inverse = 1 / blocks[pivot][pivot].clamp(min=1e-6)
+        column = [row[pivot] for row in blocks]
+        for one in count:
+            for other in range(one, len(blocks)):
+                if pivot == one == other:
+                    entry = -inverse
+                elif pivot in (one, other):
+                    entry = column[one if other == pivot else other] * inverse
+                else:
+                    entry = torch.addcmul(blocks[one][other], column[one] * inverse, column[other], value=-1)
+                blocks[one][other] = blocks[other][one] = entry
+    for one in count:
+        for other in range(one, len(blocks)):
+            blocks[one][other] = blocks[other][one] = -blocks[one][other]
+    return blocks
 
 
-def _by_pixel(matrices: Tensor, v: Tensor) -> Tensor:
-    """(C, H, W): matrices (C, C, H, W) times v (C, H, W)."""
-    out = matrices[:, 0] * v[0]
-    for channel in range(1, len(v)):
-        out.addcmul_(matrices[:, channel], v[channel])
+def _by_pixel(matrices: list[list[Tensor]], v: Tensor) -> Tensor:
+    """(C, H, W): matrices, C times C of (H, W), times v (C, H, W)."""
+    out = torch.empty_like(v)
+    for channel, row in enumerate(matrices):
+        torch.mul(row[0], v[0], out=out[channel])
+        for entry, values in zip(row[1:], v[1:], strict=True):
+            out[channel].addcmul_(entry, values)
     return out
 
 

@@ -12,10 +12,10 @@ from torch import Tensor
 from doprestore.drive import State
 from doprestore.image.corrector import edge_marks, shown
 from doprestore.image.fill import CERTAIN, fill, smoothed
-from doprestore.image.frame import Cuts, Place, by_parts, cuts_of
+from doprestore.image.frame import Cuts, by_parts, cuts_of
 from doprestore.image.learner import CROP, Learner, Lesson, choose_crops
 from doprestore.image.settings import LEAST_SIDE, ImageSettings
-from doprestore.image.unseen import windows
+from doprestore.image.windows import Place, windows
 
 # Lessons with different values held out, of a picture of one crop; half as many of each crop of several.
 FOLDS = 8
@@ -77,7 +77,7 @@ class Fit:
         """(C, H, W): φ(θ) on the fill from all trusted values where a value is missing, ``y`` elsewhere."""
         answer = self.y.clone()
         small = max(self.y.shape[1:]) <= CROP
-        for outer, inner, place in windows(*self.y.shape[1:]):
+        for outer, inner, place in windows(self.y.shape):
             missing = ~self.trusted[place]
             if not missing.any():
                 continue

@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
 
 from torch import Tensor
+
+from doprestore.image.windows import Place
 
 # An edge line is detached if so small a share of the pairs across its border, of that across the next, are alike.
 DETACHED = 0.3
@@ -26,7 +27,6 @@ QUANTILE = 0.15
 ALIKE = 0.008
 
 Cuts = tuple[bool, bool, bool, bool]  # at the top, bottom, left and right edge
-Place = tuple[Any, slice, slice]  # an index of (C, H, W)
 
 
 def detached_edges(y: Tensor) -> Cuts:

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from doprestore.drive import State
 from doprestore.image.corrector import STRIDE, Corrector
-from doprestore.image.frame import Place
 from doprestore.image.optimizer import MuonAndAdam
 from doprestore.image.settings import REFERENCE_ALPHA, ImageSettings
+from doprestore.image.windows import Place
 from doprestore.machine import uses_bfloat16
 from doprestore.outliers import MirrorOutliers
 

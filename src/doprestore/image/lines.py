@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -60,30 +60,38 @@ ROUNDS = 3
 AT_A_TIME, ENOUGH = 256, 512
 
 
-class _Compared(NamedTuple):
+@dataclass
+class _Compared:
     """Some rows of a channel and what is around them, (R, W) each."""
 
     line: Tensor
     above: Tensor  # the neighbours
     below: Tensor
     scale: Tensor  # errors that are usual around, of rows that are predicted without this one
-    leaks: tuple[Tensor, Tensor]  # what the neighbours are off by from what rows beyond and on the other side of the row say
+    beyond: tuple[Tensor, Tensor]  # the rows beyond the neighbours
 
-    @property
+    @cached_property
     def error(self) -> Tensor:
         return self.line - (self.above + self.below) / 2
 
-    @property
+    @cached_property
     def varied(self) -> Tensor:
         """bool: where both neighbours vary."""
         return (_range(self.above) > TONE) & (_range(self.below) > TONE)
 
-    @property
+    @cached_property
     def outside(self) -> Tensor:
         """How far the row is outside of what its neighbours span; 0 where it is not."""
         upper, lower = self.line - self.above, self.line - self.below
         nearer = torch.where(upper.abs() < lower.abs(), upper, lower)
         return torch.where(upper * lower > 0, nearer, 0.0)
+
+    @property
+    def leaks(self) -> tuple[Tensor, Tensor]:
+        """What the neighbours are off by from what the rows beyond them and on the other side say: two thirds of the nearer
+        one, a third of the farther."""
+        up, down = self.beyond
+        return self.above - (self.below + 2 * up) / 3, self.below - (self.above + 2 * down) / 3
 
 
 @dataclass(frozen=True)
@@ -108,7 +116,7 @@ def find_lines(y: Tensor, known: Tensor) -> Tensor:
         hidden = found | ~known
         new = torch.zeros_like(found)
         for channel in range(len(y)):
-            rows, columns = _find(y[channel], hidden[channel]), _find(y[channel].T, hidden[channel].T)
+            rows, columns = _find(y[channel], hidden[channel]), _find(y[channel].T.contiguous(), hidden[channel].T)
             _mark(new[channel], y[channel], rows, columns)
             _mark(new[channel].T, y[channel].T, columns, rows)
         # What most channels have at a place, all have: the tone of a dead line may be close to the picture in one.
@@ -142,7 +150,8 @@ def _find(y: Tensor, hidden: Tensor) -> _Lines:
     above, below = _neighbours(whole & ~_has_one_tone(y))
     candidates = torch.arange(len(y), device=y.device)[EDGE:-EDGE][whole[EDGE:-EDGE]]
     some = candidates[:: max(1, len(candidates) // ENOUGH)]
-    sample = _compared(y, above, below, some)
+    errors = (y - (y[above] + y[below]) / 2).abs().clamp(max=LOUD)
+    sample = _compared(y, errors, above, below, some)
     parts, scores = [some.new_empty(0, 3)], [y.new_empty(0)]
     shifts, usual = torch.zeros(2, len(y), device=y.device)
     tones = torch.bincount(tones_of(y).flatten(), minlength=TONES) / y.numel()
@@ -150,7 +159,7 @@ def _find(y: Tensor, hidden: Tensor) -> _Lines:
         return _Lines(parts[0], scores[0], shifts > 0)
     density = falling_density(shares_of(bins_of((sample.error.abs() / sample.scale)[sample.varied])))
     for rows in candidates.split(AT_A_TIME):
-        compared = _compared(y, above, below, rows)
+        compared = _compared(y, errors, above, below, rows)
         part, score = _of_one_tone(rows, compared, density, tones > COMMON)
         parts.append(part)
         scores.append(score)
@@ -181,20 +190,14 @@ def _has_one_tone(y: Tensor) -> Tensor:
     return 2 * since.amax(1) >= y.shape[1]
 
 
-def _compared(y: Tensor, above: Tensor, below: Tensor, rows: Tensor) -> _Compared:
-    """y: one channel, (H, W). above, below: of each row the index of its neighbour."""
-    usual = torch.zeros_like(y[rows])
-    beyond = []
-    for outward in (above, below):
-        near = outward[outward[rows]]
-        beyond.append(y[near])
-        for row in (near, outward[near]):
-            usual += (y[row] - (y[above[row]] + y[below[row]]) / 2).abs().clamp(max=LOUD) / 4
-    scale = nn.functional.avg_pool1d(usual[:, None], 9, 1, 4, count_include_pad=False)[:, 0] + FAINT
-    up, down = y[above[rows]], y[below[rows]]
-    # Two thirds of the nearer one, a third of the farther.
-    leaks = (up - (down + 2 * beyond[0]) / 3, down - (up + 2 * beyond[1]) / 3)
-    return _Compared(y[rows], up, down, scale, leaks)
+def _compared(y: Tensor, errors: Tensor, above: Tensor, below: Tensor, rows: Tensor) -> _Compared:
+    """y: one channel, (H, W). errors: what values are off by from the mean of both neighbours. above, below: the
+    neighbours of each row."""
+    up, down = above[rows], below[rows]
+    further = above[up], below[down]
+    usual = errors[further[0]] + errors[further[1]] + errors[above[further[0]]] + errors[below[further[1]]]
+    scale = nn.functional.avg_pool1d(usual[:, None] / 4, 9, 1, 4, count_include_pad=False)[:, 0] + FAINT
+    return _Compared(y[rows], y[up], y[down], scale, (y[further[0]], y[further[1]]))
 
 
 def _range(lines: Tensor) -> Tensor:
@@ -229,16 +232,17 @@ def _of_one_tone(rows: Tensor, compared: _Compared, density: Tensor, common: Ten
 
 
 def _shifts(compared: _Compared, toned: Tensor) -> Tensor:
-    """(R,): by how much each row is shifted for more than half of its length, 0 where it is not.
+    """(R,): by how much each row is shifted for more than half of its length, 0 where it is not, or by less than SHIFT.
 
     toned: bool (R, W), parts of one tone, which do not count.
     """
     line, outside = compared.line, compared.outside
     counts = compared.varied & ~toned & (line > 0) & (line < 1)
     shift = _median(outside, counts)
-    steady = ((compared.error * shift.sign()[:, None] > shift.abs()[:, None] / 2) & counts).sum(1) / counts.sum(1).clamp(
-        min=1
-    )
+    if not (shift.abs() >= SHIFT).any():
+        return torch.zeros_like(shift)
+    shifted = compared.error * shift.sign()[:, None] > shift.abs()[:, None] / 2
+    steady = (shifted & counts).sum(1) / counts.sum(1).clamp(min=1)
     leak = torch.maximum(*(_median(leaks, counts).abs() for leaks in compared.leaks))
     enough = counts.float().mean(1) >= JUDGED
     return torch.where(enough & (steady >= STEADY) & (leak <= LEAK * shift.abs()), shift.abs(), 0.0)

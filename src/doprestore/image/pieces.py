@@ -15,12 +15,11 @@ from torch import Tensor
 
 from doprestore.drive import Progress, Save, State
 from doprestore.errors import InputError
-from doprestore.image.frame import Place
 from doprestore.image.light import Damage
 from doprestore.image.masks import checked_mask
 from doprestore.image.recovery import ImageResult
 from doprestore.image.settings import ImageSettings
-from doprestore.image.unseen import windows
+from doprestore.image.windows import Place, windows
 
 # Pixels around a piece that are restored with it and thrown away; fills and network reach no further than 40.
 MARGIN = 64
@@ -28,7 +27,7 @@ MARGIN = 64
 
 def places(height: int, width: int, side: int) -> Iterator[tuple[Place, Place, Place]]:
     """:func:`windows` for pieces of at most ``side`` pixels, margins included."""
-    return windows(height, width, side - 2 * MARGIN, MARGIN)
+    return windows((height, width), side - 2 * MARGIN, MARGIN)
 
 
 def recover_pieces(

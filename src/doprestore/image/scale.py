@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
+
+from doprestore.image.windows import windows
 
 # The least scale of errors, of 1: one of 256 tones.
 FAINT = 0.004
@@ -11,6 +15,10 @@ FAINT = 0.004
 LOUD = 0.2
 # σ is the mean error around to this power in the first rounds, while outliers enlarge it, and to the power of 1 later.
 SCALE_POWER = 0.75
+# Pixels a side of the square that errors count in.
+AROUND = 9
+# It reaches so many pixels to each side.
+REACH = AROUND // 2
 
 
 def scale_of(error: Tensor, weight: Tensor, folds: Tensor | None, late: bool, coupled: bool) -> Tensor:
@@ -20,6 +28,14 @@ def scale_of(error: Tensor, weight: Tensor, folds: Tensor | None, late: bool, co
     own fold: these were made without it. They are few, and errors close by are the best measure of an edge. So σ is the
     harmonic mean of both, near the lesser one where they differ.
     """
+    scale = torch.empty_like(error)
+    for outer, inner, place in windows(error.shape, margin=REACH):
+        fold = None if folds is None else folds[outer]
+        scale[place] = _scale_of(error[outer], weight[outer], fold, late, coupled)[inner]
+    return scale
+
+
+def _scale_of(error: Tensor, weight: Tensor, folds: Tensor | None, late: bool, coupled: bool) -> Tensor:
     error = error.clamp(max=LOUD)
     apart = _mean_error(error, weight, folds, late, coupled) + FAINT
     if not late:
@@ -28,8 +44,8 @@ def scale_of(error: Tensor, weight: Tensor, folds: Tensor | None, late: bool, co
 
 
 def _mean_error(error: Tensor, weight: Tensor, folds: Tensor | None, late: bool, coupled: bool) -> Tensor:
-    """The mean error around each value, its own left out: in 9x9, ``late`` also next to it and in its other channels; of the
-    values of its own fold, or of all where ``folds`` is None."""
+    """The mean error around each value, its own left out: in the square, ``late`` also next to it and in its other channels;
+    of the values of its own fold, or of all where ``folds`` is None."""
     if folds is None:
         return _mean_of_weighted(error, weight, 3, late, coupled)
     mean = torch.zeros_like(error)
@@ -42,7 +58,7 @@ def _mean_error(error: Tensor, weight: Tensor, folds: Tensor | None, late: bool,
 def _mean_of_weighted(error: Tensor, weight: Tensor, near: int, late: bool, coupled: bool) -> Tensor:
     """The mean error around each value of those that have a weight; ``near``: the side of the square next to a value."""
     own = error * weight
-    mean = (sums(own, 9) - own) / (sums(weight, 9) - weight).clamp(min=1)
+    mean = (sums(own, AROUND) - own) / (sums(weight, AROUND) - weight).clamp(min=1)
     if late:
         mean = (mean + (sums(own, near) - own + mean) / ((sums(weight, near) - weight).clamp(min=0) + 1)) / 2
         if coupled and len(error) > 1:
@@ -53,10 +69,16 @@ def _mean_of_weighted(error: Tensor, weight: Tensor, near: int, late: bool, coup
 
 def sums(values: Tensor, side: int) -> Tensor:
     """(C, H, W): the sum of the square of that side around each value, of any type."""
+    return over_squares(values, side, Tensor.add_, 0)
+
+
+def over_squares(values: Tensor, side: int, gather: Callable[[Tensor, Tensor], Tensor], outside: float) -> Tensor:
+    """(C, H, W): what ``gather`` makes, in place, of the values of the square of that side around each, one after the other;
+    ``outside`` counts for what is outside of the picture."""
     for dimension in (1, 2):
         length, pad = values.shape[dimension], [0] * (2 * (2 - dimension)) + [side // 2] * 2
-        padded = nn.functional.pad(values, pad)
+        padded = nn.functional.pad(values, pad, value=outside)
         values = padded.narrow(dimension, 0, length).clone()
         for shift in range(1, side):
-            values += padded.narrow(dimension, shift, length)
+            gather(values, padded.narrow(dimension, shift, length))
     return values

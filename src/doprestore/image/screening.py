@@ -131,8 +131,9 @@ class Screening:
 
     def _usual_error(self) -> float:
         """What three quarters of the values that are not found are off by, at most."""
-        error = (self.y - self.predicted).abs()[~self.found]
-        error = error[:: max(1, len(error) // ENOUGH)]
+        some = slice(None, None, max(1, self.y.numel() // ENOUGH))
+        y, predicted, found = (values.flatten()[some] for values in (self.y, self.predicted, self.found))
+        error = (y - predicted).abs()[~found]
         return float(error.sort().values[3 * len(error) // 4]) if len(error) else 0.0
 
     def _has_doubts(self) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from doprestore.image.verdict import FAR, TONES, tones_of
+from doprestore.image.verdict import FAR, MANY, TONES, tones_of
 
 # A tone stands out that holds so many times its even share of the outliers, and at least LEAST of them.
 CONCENTRATED = 10.0
@@ -31,6 +31,8 @@ EXPLAINED = 0.9
 # Where more than so much of a picture is areas that have one tone in so many of their values, it is print or a drawing:
 # ink on paper looks like damage of a few tones. Two tones that share damage, as salt and pepper, have half of an area each.
 PAPER, BLANK = 0.5, 0.75
+# Places whose neighbourhoods are looked at at a time, which bounds the memory.
+AT_A_TIME = 1 << 16
 # Pixels a side of the neighbourhood that is the picture's own where more than half of it is at one tone.
 NEIGHBOURHOOD = 11
 # It must be so by so many standard deviations more than outliers would have it by chance.
@@ -82,9 +84,11 @@ def shared_tones(y: Tensor, picture: Tensor, found: Tensor) -> SharedTones:
             settled = False
     shared = int((doubtless & suspects).sum())
     others = doubtless & ~suspects
-    around = torch.stack([_medians(*channel) for channel in zip(y, ~suspects, strict=True)])
-    others &= (y - around).abs() >= FAR  # else it is the network that is far off, as it is at first
-    return SharedTones(suspects, outright, shared / max(1, shared + int(others.sum())), settled)
+    far = 0
+    for values, known, places in zip(y, ~suspects, others, strict=True):
+        # Else it is the network that is far off, as it is at first.
+        far += int(((values[places] - _medians(values, known, places)).abs() >= FAR).sum())
+    return SharedTones(suspects, outright, shared / max(1, shared + far), settled)
 
 
 def is_paper(y: Tensor) -> bool:
@@ -120,11 +124,15 @@ def _standing_out(y: Tensor, tone: Tensor, doubtless: Tensor) -> tuple[Tensor, T
     """
     stands_out = torch.zeros(TONES, dtype=torch.bool, device=y.device)
     mixed = ~_uniform(tone)
+    sample = torch.zeros_like(mixed)
+    sample.view(-1)[:: max(1, y.numel() // MANY)] = True
+    places = mixed & (doubtless | sample)
+    values, tones, doubtless, sample = (of[places] for of in (y, tone, doubtless, sample))
     while True:
-        around = _medians(y, ~stands_out[tone])
-        far = ~((y - around).abs() < FAR)  # NaN, where nothing else is around, is far
-        counted = _histogram(tone[doubtless & far & mixed])
-        outliers = counted / _far_from(around[mixed])
+        around = _medians(y, ~stands_out[tone], places)
+        far = ~((values - around).abs() < FAR)  # NaN, where nothing else is around, is far
+        counted = _histogram(tones[doubtless & far])
+        outliers = counted / _far_from(around[sample])
         share = outliers * TONES / outliers.nansum()  # as a multiple of an even one
         more = (counted >= LEAST) & (share > CONCENTRATED) & ~stands_out
         if not more.any():
@@ -166,12 +174,15 @@ def _with_neighbours(tones: Tensor) -> Tensor:
     return nn.functional.max_pool1d(tones.float()[None], 3, 1, 1)[0] > 0
 
 
-def _medians(y: Tensor, known: Tensor) -> Tensor:
-    """(H, W): the median of the known values among the 5x5 around each; NaN where there are none. A channel at a time, for
-    it takes 25 times the memory."""
-    padded = nn.functional.pad(torch.where(known, y, torch.nan)[None, None], (2, 2, 2, 2), value=torch.nan)
-    around = nn.functional.unfold(padded, 5)  # (1, 25, H·W)
-    return around.nanmedian(dim=1).values.view_as(y)
+def _medians(y: Tensor, known: Tensor, places: Tensor) -> Tensor:
+    """(N,): the median of the known values among the 5x5 around each of the ``places``, (H, W) bool; NaN where there are
+    none."""
+    padded = nn.functional.pad(torch.where(known, y, torch.nan), (2, 2, 2, 2), value=torch.nan)
+    around = padded.unfold(0, 5, 1).unfold(1, 5, 1)  # (H, W, 5, 5), a view
+    medians = []
+    for rows, columns in zip(*(indices.split(AT_A_TIME) for indices in places.nonzero(as_tuple=True)), strict=True):
+        medians.append(around[rows, columns].flatten(1).nanmedian(1).values)
+    return torch.cat(medians) if medians else y.new_empty(0)
 
 
 def _dense(share: float, count: int) -> float:

@@ -13,14 +13,17 @@ Reference: J. Serra, "Image Analysis and Mathematical Morphology", 1982 (opening
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from doprestore.image.fill import CERTAIN
 from doprestore.image.frame import cuts_of, detached_edges
-from doprestore.image.scale import FAINT, LOUD
+from doprestore.image.scale import FAINT, LOUD, over_squares, sums
 from doprestore.image.tones import is_paper
-from doprestore.image.unseen import fill_without, windows
+from doprestore.image.unseen import fill_without
+from doprestore.image.windows import windows
 
 # Pixels: a speck is narrower than the first in one direction, its halo than the second.
 NARROW, HALO = 3, 5
@@ -60,7 +63,7 @@ def find_tracks(y: Tensor, known: Tensor) -> Tensor:
     near = nn.functional.max_pool2d(core.to(y.dtype)[None], 3, 1, 1)[0] > 0
     brighter = torch.zeros_like(core)
     cuts, same = detached_edges(y), torch.eye(len(y), device=y.device)
-    for outer, inner, place in windows(*y.shape[1:]):
+    for outer, inner, place in windows(y.shape):
         if near[place].any():
             part, trust, hidden = y[outer], CERTAIN * known[outer].to(y.dtype), near[outer].expand_as(y[outer])
             without = fill_without(part, trust, hidden, same, cuts_of(cuts, outer, *y.shape[1:]))
@@ -91,7 +94,7 @@ def _outnumber(specks: Tensor, decoys: Tensor) -> bool:
 def _contrast(y: Tensor) -> tuple[Tensor, Tensor]:
     """(1, H, W) each, of bright and of dark specks: the height over what is usual there, 0 where it is too little."""
     bright, dark = y.new_zeros(2, 1, *y.shape[1:])
-    for outer, inner, place in windows(*y.shape[1:]):
+    for outer, inner, place in windows(y.shape):
         for contrast, values in ((bright, y[outer]), (dark, 1 - y[outer])):
             height, narrow = _height(values)
             contrast[place] = torch.where(height > LEAST, height / _usual(narrow), 0.0)[inner]
@@ -106,17 +109,21 @@ def _height(y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _usual(height: Tensor) -> Tensor:
-    reach = min(AROUND // 2, (min(height.shape[1:]) - 1) // 2)
-    mean = nn.functional.avg_pool2d(height.clamp(max=LOUD)[None], 2 * reach + 1, 1, reach, count_include_pad=False)[0]
-    return mean + FAINT
+    quiet = height.clamp(max=LOUD)
+    return sums(quiet, AROUND) / sums(torch.ones_like(quiet), AROUND) + FAINT
 
 
 def _opened(y: Tensor, side: int) -> Tensor:
     """The opening by a square: y without what is brighter than around and narrower than ``side`` in one direction."""
-    reach = side // 2
-    # What is outside of the picture counts for nothing: the pooling pads with minus infinity.
-    least = -nn.functional.max_pool2d(-y[None], side, 1, reach)
-    return nn.functional.max_pool2d(least, side, 1, reach)[0]
+    # What is outside of the picture counts for nothing.
+    return _greatest(-_greatest(-y, side), side)
+
+
+def _greatest(y: Tensor, side: int) -> Tensor:
+    def greater(one: Tensor, other: Tensor) -> Tensor:
+        return torch.maximum(one, other, out=one)
+
+    return over_squares(y, side, greater, -math.inf)
 
 
 def _in_line(specks: Tensor) -> Tensor:

@@ -36,10 +36,13 @@ def is_clustered(found: Tensor) -> bool:
 def is_blind(y: Tensor, predicted: Tensor, found: Tensor, known: Tensor, generator: torch.Generator) -> bool:
     """Whether predictions are little better than tones drawn at random, although not most is damaged: of noise, nothing
     around a value tells of it. All (C, H, W); found, known: bool."""
-    if float(found[known].float().mean()) >= HEAVY:
+    if int((found & known).sum()) >= HEAVY * int(known.sum()):
         return False
-    some = slice(None, None, max(1, int(known.sum()) // ENOUGH))
-    y, predicted = y[known][some], predicted[known][some]
+    some = slice(None, None, max(1, y.numel() // ENOUGH))
+    y, predicted, known = (values.flatten()[some] for values in (y, predicted, known))
+    y, predicted = y[known], predicted[known]
+    if not len(y):
+        return False
     drawn = torch.rand(y.shape, generator=generator).to(y.device)
     error, decoys = ((values - predicted).abs().sort().values[len(y) // 4] for values in (y, drawn))
     return bool(error >= BLIND * decoys)

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from doprestore.image.scale import scale_of
+from doprestore.image.windows import windows
 
 # Tones that are told apart between black and white.
 TONES = 256
@@ -91,9 +92,7 @@ def judge(
     """
     counted = torch.ones_like(y, dtype=torch.bool) if known is None else known
     weight = counted.to(y.dtype) if before is None else (1 - before) * counted
-    error = (y - predicted).abs()
-    scale = scale_of(error, weight, folds, late, coupled)
-    tone, ratio = tones_of(y), bins_of(error / scale)
+    scale = scale_of((y - predicted).abs(), weight, folds, late, coupled)
     every = max(1, y.numel() // MANY)
     chosen = counted.flatten(1)[:, ::every]
     sizes = chosen.sum(1).tolist()
@@ -101,7 +100,9 @@ def judge(
     def some(values: Tensor) -> Tensor:  # (N,), one channel after the other
         return values.flatten(1)[:, ::every][chosen]
 
-    some_error, some_scale, some_tone, some_ratio, some_predicted = map(some, (error, scale, tone, ratio, predicted))
+    some_y, some_scale, some_predicted = map(some, (y, scale, predicted))
+    some_error, some_tone = (some_y - some_predicted).abs(), tones_of(some_y)
+    some_ratio = bins_of(some_error / some_scale)
     probability = None if before is None else some(before)
     observed = shares_of(some_ratio)
     share, tones = 0.0, torch.zeros(len(y), TONES, dtype=torch.bool, device=y.device)
@@ -124,7 +125,11 @@ def judge(
         clean_density = falling_density(observed - share * expected)
         h = torch.cat([density[channel][tones] for channel, tones in enumerate(parts[0])])
         probability = _no_more_than(SLACK * share, damaged(some_ratio, some_scale, h))
-    judged = damaged(ratio, scale, density.gather(1, tone.flatten(1)).view_as(tone))
+    judged = torch.empty_like(y)
+    for *_, part in windows(y.shape):
+        ratio = bins_of((y[part] - predicted[part]).abs() / scale[part])
+        tone = tones_of(y[part])
+        judged[part] = damaged(ratio, scale[part], density.gather(1, tone.flatten(1)).view_as(tone))
     return Verdict(torch.where(counted, _no_more_than(SLACK * share, judged, counted), 1.0), share, tones)
 
 
@@ -186,13 +191,15 @@ def _no_more_than(share: float, probability: Tensor, counted: Tensor | None = No
 
     In print and charts, whose whole values have a few tones themselves, tones would vouch for one another's damage.
     """
-    values = probability.flatten() if counted is None or counted.all() else probability[counted]
-    most = int(share * values.numel())
-    if most == 0 or not values.numel():
+    total = probability.numel() if counted is None else int(counted.sum())
+    most = int(share * total)
+    likely = probability > UNSURE
+    likelier = probability.masked_select(likely if counted is None else likely & counted)
+    if most == 0:
         return probability.clamp(max=UNSURE)
-    if most >= values.numel():
+    if len(likelier) <= most:
         return probability
-    bound = values.kthvalue(values.numel() - most).values
+    bound = likelier.kthvalue(len(likelier) - most).values
     return torch.where(probability > bound, probability, probability.clamp(max=UNSURE))
 
 
