@@ -95,3 +95,15 @@ def test_what_repeats_is_the_picture():
     grid[:, 4::16] += 0.15
     grid[:, :, 4::16] += 0.15
     assert not _found(grid).any()
+
+
+def test_clipped_highlights_are_no_dead_lines():
+    picture = _picture(1)
+    for row, start in ((20, 10), (50, 40)):
+        picture[:, row, start : start + 40] = 1  # a glint that touches the brightest tone in one row
+    assert _found(picture)[:, 20, 10:50].all()
+    light = picture.clone()
+    light[:, 70:74, 20:60] = 1  # and where the picture has more of that tone it is the picture's own
+    assert not _found(light).any()
+    light[:, 30] = 1
+    assert _found(light)[:, 30].float().mean() > 0.9  # but a whole line is dead
