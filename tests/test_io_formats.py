@@ -126,6 +126,21 @@ def test_fits_images_of_every_hdu(tmp_path):
         read_picture(tmp_path / "a.fits", page=4)
 
 
+def test_a_fits_image_keeps_its_name_and_inherits_where_it_says_so(tmp_path):
+    fits = pytest.importorskip("astropy.io.fits")
+    first = fits.PrimaryHDU(header=fits.Header({"OBJECT": "M 42", "EXPTIME": 30.5}))
+    images = [fits.ImageHDU(np.zeros((4, 3), np.float32), name="SCI", ver=version) for version in (1, 2)]
+    images[1].header["INHERIT"], images[1].header["EXPTIME"] = True, 7.5
+    fits.HDUList([first, *images]).writeto(tmp_path / "a.fits")
+    for page, told in ((1, (None, None)), (2, ("M 42", 7.5))):
+        picture = read_picture(tmp_path / "a.fits", page=page)
+        write_picture(tmp_path / f"{page}.fits", picture.pixels, picture)
+        with fits.open(tmp_path / f"{page}.fits") as file:
+            header = file["SCI", page].header
+            assert (header.get("OBJECT"), header.get("EXPTIME")) == told and "INHERIT" not in header
+            file.verify("exception")
+
+
 def test_fits_scaled_integers_and_blank_are_floats_with_gaps(tmp_path):
     fits = pytest.importorskip("astropy.io.fits")
     hdu = fits.PrimaryHDU(np.array([[1, 2, -99]], np.int16))

@@ -20,7 +20,7 @@ from doprestore.io.metadata import Metadata
 MISSING = "FITS needs astropy; pip install 'doprestore[fits]'"
 # Cards that say how the samples lie in one file: the next one has its own.
 _LAYOUT = ("SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "EXTEND", "PCOUNT", "GCOUNT", "GROUPS",
-           "BSCALE", "BZERO", "BLANK", "CHECKSUM", "DATASUM", "EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT", "END")  # fmt: skip
+           "BSCALE", "BZERO", "BLANK", "CHECKSUM", "DATASUM", "INHERIT", "END")  # fmt: skip
 
 
 def plug_in() -> Any:
@@ -61,7 +61,7 @@ def decode(data: bytes, number: int | None, check_size: Callable[[int, int, int]
         array = array.astype(array.dtype.newbyteorder("=")).transpose(1, 2, 0)
         if array.dtype.name not in ("uint8", "uint16", "uint32", "int16", "int32", "float32", "float64"):
             raise InputError(f"has samples of type {array.dtype}; save them as 32-bit floats first")
-        cards = fits.Header([card for card in hdu.header.cards if card.keyword not in _LAYOUT])
+        cards = fits.Header([card for card in _header(hdu, file).cards if card.keyword not in _LAYOUT])
         return array, Metadata(fits=cards.tostring(sep="\n", endcard=False, padding=False))
 
 
@@ -73,6 +73,15 @@ def pages(data: bytes) -> int:
 
 def _images(file: Any) -> list[Any]:
     return [hdu for hdu in file if getattr(hdu, "is_image", False) and hdu.header.get("NAXIS", 0) >= 2]
+
+
+def _header(hdu: Any, file: Any) -> Any:
+    """The header of the image; one that says INHERIT takes what it does not say itself from the first header of the file."""
+    if hdu is file[0] or hdu.header.get("INHERIT") is not True:
+        return hdu.header
+    header = hdu.header.copy()
+    header.extend(file[0].header, unique=True)
+    return header
 
 
 def encode(array: np.ndarray, metadata: Metadata) -> bytes:
