@@ -1,7 +1,7 @@
 """One constant of the matrix wing varied, everything else as it is: how many problems are solved, how well, how fast.
 
     python tests/benchmarks/rpca_constants.py flow.DAMPING 0.1 0.3 1
-    python tests/benchmarks/rpca_constants.py refit.NOISE_FACTOR 4 7 10
+    python tests/benchmarks/rpca_constants.py refit.SLOW 2 4 8
     python tests/benchmarks/rpca_constants.py sensing.REFIT_DECAY 0.7 0.8 0.9
 
 A constant is MODULE.NAME of doprestore.matrix; its value as it stands is always tried, too, and marked *. Two kinds of

@@ -9,10 +9,7 @@ from doprestore.matrix.blocks import blocks
 from doprestore.matrix.narrow_fit import NarrowFit
 from doprestore.matrix.noise import NoisyFit
 from doprestore.matrix.split import Data, law_around
-from doprestore.matrix.verdict import SPARE, SURPLUS, Evidence
-
-# The share of rows, and of columns, that must hold enough known entries to be determined.
-MOST_LINES = 0.8
+from doprestore.matrix.verdict import MOST_LINES, SPARE, SURPLUS, Evidence
 
 
 def support(y: Tensor, r: Tensor, known: Tensor | None, rank: int, tolerance: float) -> Evidence:

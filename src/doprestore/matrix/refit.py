@@ -22,19 +22,18 @@ import torch
 from torch import Tensor
 
 from doprestore.matrix.blocks import blocks
+from doprestore.matrix.limits import NOISE_FACTOR, line_limits, line_quantiles, quantile, some_lines
+from doprestore.matrix.linalg import psd_part
 
 # Over the ranges in brackets `tests/benchmarks/rpca_constants.py refit.NAME --seeds 2` solves the same 16 problems.
 # Entries that quantiles are estimated from [2000 to 32 000].
 SAMPLE = 8_000
-# The same of each row and column [16 to 256].
-LINE_SAMPLE = 64
 # A row or column with so many times the median residual is solved by itself [2 to 8].
 SLOW = 4.0
-# The threshold stays above so many times the 30 % quantile of |residual|: 2.7 σ for Gaussian noise [4 to 12; at 4 it takes
-# 1.6 times as long].
-NOISE_FACTOR = 7.0
 # How closely right entries agree, in units of a typical entry.
 AGREES = {torch.float32: 2e-5, torch.float64: 1e-10}
+# Lines that are solved by themselves at a time.
+AT_ONCE = 4
 # Steps in which neither the threshold falls by 1 % nor the noise to 2 % below its least: a fit of the wrong rank goes round
 # in circles, and a good one pauses while entries come back.
 STILL = 10
@@ -68,8 +67,8 @@ class Refit:
         self.scale = torch.linalg.vector_norm(sigma).item() / math.sqrt(y.numel())  # of a typical entry
         self.total = y.numel() if known is None else int(torch.count_nonzero(known))
         generator = torch.Generator().manual_seed(len(sample))
-        self.some_rows = torch.randperm(y.shape[0], generator=generator)[:LINE_SAMPLE].to(y.device)
-        self.some_columns = torch.randperm(y.shape[1], generator=generator)[:LINE_SAMPLE].to(y.device)
+        self.some_rows = some_lines(y.shape[0], generator, y.device)
+        self.some_columns = some_lines(y.shape[1], generator, y.device)
         self.threshold = math.inf
         self.noise = math.inf  # root mean square of the trusted residuals
         self.share = 1.0  # of the known entries that are dropped
@@ -93,7 +92,7 @@ class Refit:
     def step(self) -> None:
         self.steps += 1
         r = self._residual(self.y, self.u, self.v)
-        floor = NOISE_FACTOR * _quantile(r.reshape(-1)[self.sample].abs(), 0.3)
+        floor = NOISE_FACTOR * quantile(r.reshape(-1)[self.sample].abs(), 0.3)
         before, noise_before, share_before = self.threshold, self.noise, self.share
         floor = max(floor, AGREES[self.y.dtype] * self.scale)
         if before == math.inf:
@@ -145,8 +144,8 @@ class Refit:
         entries to the common threshold.
         """
         known, across, down = self.known, self.some_columns, self.some_rows
-        rows = _limits(r[:, across].abs(), None if known is None else known[:, across], self.threshold)
-        columns = _limits(r[down].T.abs(), None if known is None else known[down].T, self.threshold)
+        rows = line_limits(r[:, across].abs(), None if known is None else known[:, across], self.threshold)
+        columns = line_limits(r[down].T.abs(), None if known is None else known[down].T, self.threshold)
         bad = torch.empty(r.shape, dtype=torch.bool, device=r.device)
         for residual, where, limits in zip(blocks(r), blocks(bad), blocks(rows[:, None], r), strict=True):
             torch.gt(residual.abs(), torch.maximum(limits, columns), out=where)
@@ -169,10 +168,10 @@ class Refit:
                 size = torch.stack([block.square().sum(0) for block in blocks(r)]).sum(0).sqrt()
             else:
                 size = torch.linalg.vector_norm(r, dim=1)
-            most = max(4, len(size) // 50)
-            worst = size.topk(min(most, len(size))).indices
-            worst = worst[size[worst] > SLOW * size.median()]
-            if len(worst) == 0:
+            count = size.numel()
+            most, worst = size.topk(min(max(4, count // 50), count))
+            worst = worst[most > SLOW * size.median()]
+            if worst.numel() == 0:
                 continue
             trusted = ~dropped[worst]
             if known is not None:
@@ -180,8 +179,8 @@ class Refit:
             trusted = trusted.to(y.dtype)  # (lines, entries)
             # Weighted as for least absolute values, and judged afresh: else a line that trusts outliers keeps them.
             weights = trusted / (residual[worst].abs() + self.threshold)
-            # (lines, rank, rank)
-            gram = torch.stack([weights @ (other * column[:, None]) for column in other.T], dim=2)
+            # (lines, rank, rank), of a few lines at a time: what stands between is rank times as large as these.
+            gram = torch.cat([(some[:, None] * other.T) @ other for some in weights.split(AT_ONCE)])
             ridge = gram.diagonal(dim1=1, dim2=2)
             ridge += 1e-12 * ridge.mean(1, keepdim=True) + torch.finfo(y.dtype).tiny
             # What is left is solved for, not the line itself: the ridge, which weighs as much as a weak direction where
@@ -192,9 +191,15 @@ class Refit:
             solved = torch.where((failed == 0)[:, None] & torch.isfinite(solved), solved, mine[worst])
             mine[worst] = solved
             left = trusted * (y[worst] - mine[worst] @ other.T)
-            limits = _limits(left.abs(), trusted > 0, self.threshold)
-            left.masked_fill_(left.abs() > limits[:, None], 0)
+            size = left.abs()
+            limits = NOISE_FACTOR * line_quantiles(size, trusted > 0)
+            left.masked_fill_(size > limits.clamp_min_(self.threshold)[:, None], 0)
             residual[worst] = left
+
+    def make_psd(self) -> None:
+        """Replace the fit by the positive semidefinite part of its symmetric part."""
+        values, self.v = psd_part(self.u, self.v)
+        self.u = self.v * values
 
     def release(self) -> None:
         """Give the working memory back until it is needed again."""
@@ -247,29 +252,6 @@ def _least_squares(weights: Tensor, r: Tensor, v: Tensor) -> Tensor:
     diagonal += 1e-12 * diagonal.mean(1, keepdim=True) + torch.finfo(v.dtype).tiny
     change, failed = torch.linalg.solve_ex(gram, r @ v)
     return torch.where((failed == 0)[:, None] & torch.isfinite(change), change, 0)
-
-
-def _quantile(values: Tensor, q: float) -> float:
-    return torch.kthvalue(values, max(1, int(q * values.numel()))).values.item()
-
-
-def _limits(size: Tensor, known: Tensor | None, threshold: float) -> Tensor:
-    """The larger of ``threshold`` and NOISE_FACTOR times the 30 % quantile of the known entries of each row of ``size``.
-
-    Counting tells which rows have the larger quantile, so that only those few are sorted.
-    """
-    small = size <= threshold / NOISE_FACTOR
-    counts = torch.full((len(size),), size.shape[1], device=size.device)
-    if known is not None:
-        small &= known
-        counts = known.sum(1)
-    position = (0.3 * counts).long().clamp_max(size.shape[1] - 1)
-    limits = torch.full((len(size),), threshold, dtype=size.dtype, device=size.device)
-    lines = ((small.sum(1) <= position) & (counts > 0)).nonzero()[:, 0]
-    if len(lines):
-        chosen = size[lines] if known is None else size[lines].masked_fill(~known[lines], math.inf)
-        limits[lines] = NOISE_FACTOR * chosen.sort(dim=1).values.gather(1, position[lines, None])[:, 0]
-    return limits
 
 
 def some_entries(known: Tensor | None, total: int, generator: torch.Generator) -> Tensor:

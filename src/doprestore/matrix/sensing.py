@@ -15,9 +15,9 @@ from doprestore.drive import REPORTS, Progress, State, drive
 from doprestore.errors import InputError, UsageError
 from doprestore.matrix.api import matrix_device
 from doprestore.matrix.descent import Descent
+from doprestore.matrix.limits import NOISE_FACTOR
 from doprestore.matrix.linalg import guess_rank
 from doprestore.matrix.operators import Operator, Stack
-from doprestore.matrix.refit import NOISE_FACTOR
 from doprestore.matrix.settings import MatrixSettings
 from doprestore.outliers import MirrorOutliers
 

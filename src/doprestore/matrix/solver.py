@@ -13,9 +13,10 @@ from doprestore.matrix.convex import ConvexRPCA
 from doprestore.matrix.directions import unearned
 from doprestore.matrix.evidence import noisy_support, support
 from doprestore.matrix.flow import Flow
-from doprestore.matrix.linalg import guess_rank, leading, psd_part, svd_of_product
+from doprestore.matrix.linalg import guess_rank, leading, svd_of_product
 from doprestore.matrix.narrow_fit import NarrowFit
 from doprestore.matrix.noise import NoisyFit
+from doprestore.matrix.readings import are_few, read_in_two_ways
 from doprestore.matrix.refit import Refit, some_entries
 from doprestore.matrix.split import Data, Split, split_convex, split_flow, split_noisy, split_refit
 from doprestore.matrix.verdict import is_doubtful, is_exact, is_noise
@@ -26,13 +27,11 @@ from doprestore.matrix.weighted import FLOOR
 ATTEMPTS = ((10, 0.5), (20, 0.7), (40, 0.85))
 # The same factor for a refit that starts from the noisy fit or from an exact one, and from the convex limit.
 POLISH_DECAY, LAST_DECAY = 0.7, 0.9
-# Steps without progress after which a fit of one rank less than an exact one is given up: where it is exact as well, it
-# comes nearer from the first step on.
+# Steps without progress after which a fit of one rank less than an exact one is given up: an exact one comes nearer at once.
 BRIEF = 4
 # The factor by which the penalty of the convex solver grows in a step.
 PENALTY_GROWTH = 1.2
-# Singular values of the flow below this share of the first say nothing yet, nor do those of the convex limit, which is
-# computed to 1e-7.
+# Singular values below this share of the first say nothing: of the flow, and of the convex limit, computed to 1e-7.
 FLOW_FLOOR, CONVEX_FLOOR = 0.01, 1e-5
 # The flow sees entries clipped at so many times their 75 % quantile: gross outliers must not set its scale.
 CLIP = 10.0
@@ -214,16 +213,11 @@ class FastSolver:
     def _judge(self, refit: Refit) -> None:
         """Keep the refit only when every row and column of the data supports it, and every direction has been earned."""
         if self.symmetric:
-            values, refit.v = psd_part(refit.u, refit.v)
-            refit.u = refit.v * values
+            refit.make_psd()
         evidence = support(refit.target, refit.residual(), refit.known, refit.rank, refit.tolerance)
         simplest, self.simplest = self.simplest, None
         if not is_exact(evidence):
-            if simplest is None:
-                self._reject()
-            else:
-                self.refit = simplest
-                self.solution, self.done = "exact", True
+            self._reject() if simplest is None else self._claim(simplest)
             return
         fewer = unearned(refit.target, refit.known, refit.u, refit.v, refit.tolerance)
         if fewer is not None:
@@ -234,7 +228,14 @@ class FastSolver:
             u, sigma, v = svd_of_product(refit.u, refit.v)
             self._start_refit(u[:, :-1], sigma[:-1], v[:, :-1], POLISH_DECAY).patience = BRIEF
         else:
-            self.solution, self.done = "exact", True
+            self._claim(refit)
+
+    def _claim(self, refit: Refit) -> None:
+        """Exact, unless too many lines can be read in two ways."""
+        if are_few(read_in_two_ways(refit.residual(), refit.known, refit.u, refit.v, refit.tolerance)):
+            self.refit, self.solution, self.done = refit, "exact", True
+        else:
+            self._reject()
 
     def _judge_noisy(self, noisy: NoisyFit | NarrowFit) -> None:
         """Exact after all, where the noise is next to nothing; else up to noise, if that is what is left."""
@@ -287,8 +288,7 @@ class FastSolver:
 
     def _start_noisy(self) -> NoisyFit | NarrowFit:
         self.flow = self.coarse = None  # free their memory
-        fit = NarrowFit if min(self.y.shape) <= narrow.COLUMNS else NoisyFit
-        self.noisy = fit(self.y, self.known)
+        self.noisy = (NarrowFit if min(self.y.shape) <= narrow.COLUMNS else NoisyFit)(self.y, self.known)
         return self.noisy
 
     def _start_convex(self) -> ConvexRPCA:

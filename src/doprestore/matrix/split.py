@@ -17,6 +17,7 @@ from doprestore.matrix.flow import Flow
 from doprestore.matrix.linalg import guess_rank
 from doprestore.matrix.narrow_fit import NarrowFit
 from doprestore.matrix.noise import NoisyFit
+from doprestore.matrix.readings import read_in_two_ways
 from doprestore.matrix.refit import Refit
 from doprestore.matrix.tail import BINS, LIMIT, Law, fit_law, threshold
 from doprestore.matrix.verdict import SPARE
@@ -93,8 +94,12 @@ def split_refit(data: Data, refit: Refit, scaling: Tensor | None, tolerance: flo
     empty = None
     if tolerance is not None:
         alone = lonely(refit.u, refit.v)
+        unsure = read_in_two_ways(refit.residual(), refit.known, refit.u, refit.v, tolerance)
         rank -= sum(int(lines.sum()) for lines in alone)
-        empty = (torch.cat(across) < rank + SPARE) | alone[0], (down < rank + SPARE) | alone[1]
+        empty = (
+            (torch.cat(across) < rank + SPARE) | alone[0] | unsure[0],
+            (down < rank + SPARE) | alone[1] | unsure[1],
+        )
         leave_empty(low_rank, sparse, empty)
     return Split(low_rank, sparse, rank, math.sqrt(squares), empty=empty)
 

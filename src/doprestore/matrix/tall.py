@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from doprestore.matrix.blocks import blocks
+from doprestore.matrix.limits import NOISE_FACTOR
 from doprestore.matrix.linalg import svd_of_product
 from doprestore.matrix.lines import fit_lines
-from doprestore.matrix.refit import AGREES, NOISE_FACTOR
+from doprestore.matrix.refit import AGREES
 
 # The column factor is taken from so many rows for each column, where there are at least so many times as many.
 FOR_EACH_COLUMN, TIMES = 5, 10

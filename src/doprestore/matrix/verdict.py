@@ -15,6 +15,8 @@ SURPLUS = 0.2
 # An exact fit is looked at twice where at least this share of its entries are outliers, and entries are missing or no more
 # than so many.
 DOUBTFUL, SMALL = 0.05, 10_000
+# The share of rows, and of columns, that must hold enough known entries to be determined.
+MOST_LINES = 0.8
 # A split that explains less than this share of the data explains nothing: up to noise, and to rounding error.
 HALF, LESS = 0.5, 0.4
 

@@ -1,0 +1,63 @@
+"""Lines of an exact fit that can be read in two ways.
+
+Where 30 % of the cells of a table are off by one and the same amount, some row of 40 cells has 22 such cells by chance. If
+the fit can follow that row either way (a constant is among its directions), most cells agree with the wrong reading, and no
+count of agreement tells. But the cells that disagree give it away: they agree with each other, on another reading of the
+line, which outliers of unrelated sizes do not.
+
+What decides is chance: where a share q of the cells is on the second reading, a line with a on the first and b on the
+second was read the wrong way round with odds of (q / (1 − q))^(a − b). The likeliest such lines are left empty, until no
+more than MISREAD of the others is expected to be wrong.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from doprestore.matrix.blocks import blocks
+from doprestore.matrix.lines import fit_lines
+from doprestore.matrix.verdict import MOST_LINES, SPARE
+
+# Lines with so many fewer disagreeing cells than agreeing ones are certain even where these are nearly half of all.
+CERTAIN = 60
+# The lines that may be expected to be misread, of all that are not left empty.
+MISREAD = 0.01
+# The least share of the cells that second readings are taken to hold: few lines say little of it.
+LEAST_SHARE = 0.1
+
+
+def read_in_two_ways(r: Tensor, known: Tensor | None, u: Tensor, v: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
+    """The rows, and the columns, bool, that may be misread by an exact fit U Vᵀ.
+
+    r: (rows, columns), the data minus the fit, 0 where not ``known`` (None: all known). u, v: (rows, rank), (columns, rank).
+    tolerance: |r| up to which a cell agrees.
+    """
+    rows = _lines(r, known, v, tolerance)
+    return rows, _lines(r.T, None if known is None else known.T, u, tolerance)
+
+
+def are_few(lines: tuple[Tensor, Tensor]) -> bool:
+    """Whether most rows and most columns are left."""
+    return all(int((~some).sum()) >= MOST_LINES * len(some) for some in lines)
+
+
+def _lines(r: Tensor, known: Tensor | None, basis: Tensor, tolerance: float) -> Tensor:
+    """Of the rows of ``r``, which consist of ``basis`` (columns, rank)."""
+    least = basis.shape[1] + SPARE  # cells that a reading has to agree with
+    # Never where nothing is known.
+    disagreeing = torch.cat([(block.abs() > tolerance).sum(1) for block in blocks(r)])
+    agreeing = (r.shape[1] if known is None else known.sum(1)) - disagreeing
+    found = torch.zeros(len(r), dtype=torch.bool, device=r.device)
+    lines = ((disagreeing >= least) & (agreeing - disagreeing < CERTAIN)).nonzero()[:, 0]
+    if lines.numel() == 0:
+        return found
+    first, left = agreeing[lines], r[lines].T.double()
+    wrong, basis = left.abs() > tolerance, torch.linalg.qr(basis.double())[0]
+    second = (wrong & ((left - basis @ fit_lines(left, basis, wrong)[0]).abs() <= tolerance)).sum(0)
+    second = torch.where(second >= least, second, 0)
+    share = max(LEAST_SHARE, second.sum().item() / (first + second).sum().item())
+    odds = torch.where(second > 0, (share / (1 - share)) ** (first - second).clamp_min(0).double(), 0)
+    order = odds.argsort()
+    found[lines[order[odds[order].cumsum(0) > MISREAD]]] = True
+    return found

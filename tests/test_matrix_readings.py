@@ -1,0 +1,60 @@
+"""Lines of an exact fit that most cells agree with on the wrong reading are left empty, and named."""
+
+import numpy as np
+import pytest
+import torch
+from rpca_table_problems import make
+
+from doprestore import rpca
+from doprestore.matrix.readings import are_few, read_in_two_ways
+
+
+@pytest.mark.parametrize("constant", [1000, -1e6])
+def test_a_row_with_mostly_shifted_cells_is_left_empty_where_a_constant_explains_it(constant):
+    """Of 40 cells of one row 22 are off by 100. The constant makes that a reading of the row which most of its cells
+    agree with: "exact" said so once, with the row off by 100."""
+    problem = make("exact shift", 120, 40, seed=0)
+    worst = int(problem.wrong.sum(1).argmax())
+    result = rpca(problem.data + constant)
+    assert problem.wrong[worst].sum() == 22
+    assert result.solution == "exact" and result.rank == 4
+    assert worst in result.empty_rows and len(result.empty_rows) <= 6 and not result.empty_columns
+    seen = np.isfinite(result.low_rank)
+    assert np.abs(result.low_rank - problem.truth - constant)[seen].max() < 1e-12 * abs(constant) + 1e-7
+    assert (result.sparse != 0)[seen].tolist() == problem.wrong[seen].tolist()
+
+
+def _fit(rows=60, columns=40, rank=3):
+    rng = np.random.default_rng(0)
+    u, v = torch.from_numpy(rng.standard_normal((rows, rank))), torch.from_numpy(rng.standard_normal((columns, rank)))
+    return rng, u, v
+
+
+def test_cells_that_agree_with_each_other_are_another_reading():
+    rng, u, v = _fit()
+    r = torch.zeros(60, 40, dtype=torch.float64)
+    r[7, :19] = v[:19] @ torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    r[9, :18] = torch.from_numpy(rng.standard_normal(18))  # outliers of unrelated sizes
+    r[11, :5] = v[:5] @ torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)  # 35 against 5
+    rows, columns = read_in_two_ways(r, None, u, v, 1e-9)
+    assert rows.nonzero()[:, 0].tolist() == [7] and not columns.any()
+    columns, rows = read_in_two_ways(r.T.contiguous(), None, v, u, 1e-9)
+    assert rows.nonzero()[:, 0].tolist() == [7] and not columns.any()
+
+
+def test_missing_cells_are_no_reading():
+    _, u, v = _fit()
+    r = torch.zeros(60, 40, dtype=torch.float64)
+    r[7, :9] = v[:9] @ torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    known = torch.ones(60, 40, dtype=torch.bool)
+    assert not read_in_two_ways(r, known, u, v, 1e-9)[0].any()  # 31 against 9
+    known[7, 20:] = False
+    assert read_in_two_ways(r, known, u, v, 1e-9)[0].nonzero()[:, 0].tolist() == [7]  # 11 against 9
+
+
+def test_too_many_such_lines_are_no_exact_fit():
+    some = torch.zeros(10, dtype=torch.bool)
+    some[:2] = True
+    assert are_few((some, torch.zeros(5, dtype=torch.bool)))
+    some[2] = True
+    assert not are_few((some, torch.zeros(5, dtype=torch.bool)))
