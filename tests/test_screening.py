@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from doprestore.damage.make import corrupt
-from doprestore.image.details import channel_coupling
-from doprestore.image.screening import COUPLED, Screening
+from doprestore.image.details import channel_coupling, surely_coupled
+from doprestore.image.screening import COUPLED, FILL_ROUNDS, Screening
 from doprestore.image.settings import image_settings
 
 
@@ -19,11 +19,35 @@ def test_values_lost_one_by_one_are_told_from_whole_pixels():
         whole = (torch.rand(64, 64, generator=random) < share).expand(3, 64, 64)
         assert channel_coupling(whole) == pytest.approx(1)
         found = whole & (torch.rand(3, 64, 64, generator=random) < 0.9)  # a tenth of the values was right, or not found
-        assert COUPLED < channel_coupling(found) < 1
+        assert COUPLED < channel_coupling(found) < 1 and surely_coupled(found, COUPLED)
     assert channel_coupling(torch.zeros(3, 8, 8, dtype=torch.bool)) == 0
     assert channel_coupling(torch.ones(3, 8, 8, dtype=torch.bool)) == 1
     one_channel = (torch.eye(8, dtype=torch.bool)[None], torch.zeros(1, 8, 8, dtype=torch.bool))
     assert [channel_coupling(lost) for lost in one_channel] == [1, 1]
+
+
+def test_few_pixels_are_not_surely_coupled():
+    lost = torch.zeros(3, 40, 40, dtype=torch.bool)
+    lost[:, :5, 0] = lost[0, :5, 5] = True  # as chance may have it
+    assert channel_coupling(lost) > 0.7 and not surely_coupled(lost, 0.5)
+    assert not surely_coupled(torch.zeros_like(lost), 0.0)
+
+
+def test_whole_pixels_are_found_where_grain_hides_some_of_their_channels():
+    random = torch.Generator().manual_seed(0)
+    coarse = torch.rand(1, 3, 8, 8, generator=random)
+    clean = 0.25 + 0.5 * torch.nn.functional.interpolate(coarse, size=(96, 96), mode="bicubic")[0]
+    clean = (clean + 0.06 * torch.randn(3, 96, 96, generator=random)).clamp(0, 1)
+    bad, bright = (torch.rand(1, 96, 96, generator=random) < share for share in (0.03, 0.5))
+    struck = torch.where(bright, 0.825, 0.175) + 0.05 * torch.randn(3, 96, 96, generator=random)
+    search = Screening(
+        torch.where(bad, struck, clean).clamp(0, 1), torch.ones_like(clean, dtype=torch.bool), image_settings()
+    )
+    while not search.done and search.round < FILL_ROUNDS:
+        search.step()
+    found = search.found
+    assert search.by_pixel
+    assert found[:, bad[0]].float().mean() > 0.8 and found[:, ~bad[0]].float().mean() < 0.005
 
 
 def test_ink_is_ink_in_a_channel_that_is_as_dark():

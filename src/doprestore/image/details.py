@@ -9,6 +9,8 @@ tones and surroundings are alike: of those that it has beyond that, the least su
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -101,3 +103,9 @@ def channel_coupling(lost: Tensor) -> float:
     share = lost.float().mean().item()
     chance = share ** len(lost)
     return (lost.all(dim=0).float().mean().item() - chance) / (share - chance) if share else 0.0
+
+
+def surely_coupled(lost: Tensor, least: float) -> bool:
+    """Whether the :func:`channel_coupling` of ``lost`` is above ``least`` by two standard deviations of chance."""
+    coupling, pixels = channel_coupling(lost), int(lost.sum()) / len(lost)
+    return pixels > 0 and coupling - 2 * math.sqrt(max(0.0, coupling * (1 - coupling)) / pixels) > least
