@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from doprestore._version import __version__
+from doprestore.cli.interrupt import Interrupt
 from doprestore.cli.screen import Meter
 from doprestore.errors import DestinationError, DoprestoreError, InputError, UsageError
 from doprestore.io.files import same_file
 from doprestore.matrix.settings import PRESETS, MatrixSettings
 
+if TYPE_CHECKING:
+    from doprestore.drive import Progress
+    from doprestore.matrix.api import RpcaResult
+    from doprestore.matrix.sensing import SenseResult
+
 # The settings that the help text names as the paper's.
 PAPER = PRESETS["paper"]
 
 
-def matrix_options(function):
+def matrix_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options of every command that solves eq. (3)."""
     options = [
         click.option("--preset", type=click.Choice(list(PRESETS)), default="fast", show_default=True,
@@ -41,7 +49,7 @@ def matrix_options(function):
     return function
 
 
-def table_options(function):
+def table_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """How a table of text is written, where that is not recognised; given to the command as ``table``, for TableOptions."""
     options = [
         click.option("--index-col", metavar="NAME|N|none", help="The column that names the rows, by name or by number from "
@@ -58,7 +66,7 @@ def table_options(function):
     ]  # fmt: skip
 
     @functools.wraps(function)
-    def collected(*arguments, delimiter, **given):
+    def collected(*arguments: Any, delimiter: str | None, **given: Any) -> Any:
         if delimiter is not None:
             delimiter = {"tab": "\t", "\\t": "\t", "space": " "}.get(delimiter, delimiter)
             if len(delimiter) != 1 or delimiter in '"\r\n':
@@ -91,11 +99,11 @@ def check_targets(targets: list[Path], source: Path, force: bool) -> None:
             raise DestinationError(f"{path}: exists already; give another name with -o, or --force to replace it")
 
 
-def run_with_bar(label: str, steps: int, solve):
+def run_with_bar(label: str, steps: int, solve: Callable[[Callable[[Progress], None]], Any]) -> Any:
     """Call ``solve(callback)`` and show on stderr how far it is."""
     with Meter(label, steps, "step") as meter:
 
-        def show(progress) -> None:
+        def show(progress: Progress) -> None:
             meter.show(progress.step, stage=progress.stage, residual=f"{progress.loss:.1e}")
 
         try:
@@ -106,7 +114,7 @@ def run_with_bar(label: str, steps: int, solve):
             raise DoprestoreError(f"{label}: out of memory; use --device cpu, float32, or a part of the data") from error
 
 
-def facts(result, settings: MatrixSettings) -> dict[str, object]:
+def facts(result: RpcaResult | SenseResult, settings: MatrixSettings) -> dict[str, object]:
     """What the reports of both commands end with."""
     return {
         "rank": result.rank,
@@ -126,7 +134,7 @@ def facts(result, settings: MatrixSettings) -> dict[str, object]:
 NOT_CONVERGED, NO_CLEAR_SPLIT = 3, 4
 
 
-def exit_code(result, interrupt) -> int:
+def exit_code(result: RpcaResult | SenseResult, interrupt: Interrupt) -> int:
     """What the command ends with, once its outputs are written."""
     if result.interrupted:
         return interrupt.exit_code
@@ -135,7 +143,7 @@ def exit_code(result, interrupt) -> int:
     return 0 if result.clear else NO_CLEAR_SPLIT
 
 
-def state_of(report: dict) -> str:
+def state_of(report: dict[str, Any]) -> str:
     """The verdict in words."""
     state = "converged" if report["converged"] else "NOT converged"
     return f"{state} (interrupted)" if report["interrupted"] else state

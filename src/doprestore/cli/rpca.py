@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,10 @@ from doprestore.cli.video import Frames, refuse_options, split_clip
 from doprestore.errors import InputError, UsageError
 from doprestore.io.kinds import CLIPS
 from doprestore.matrix.settings import MatrixSettings, matrix_settings
+
+if TYPE_CHECKING:
+    from doprestore.io.arrays import Matrix
+    from doprestore.matrix.api import RpcaResult
 
 # What the answer is, for people; and, in --json, the equation of the paper that it solves.
 MEANING = {
@@ -157,7 +161,8 @@ def _check_targets(source: Path, targets: dict[str, Path], checkpoint: Path | No
             check_output(path)
 
 
-def _solve(source, key, table, settings: MatrixSettings, interrupt: Interrupt, checkpoint, every, resume: bool):
+def _solve(source: Path, key: str | None, table: dict[str, Any], settings: MatrixSettings, interrupt: Interrupt,
+           checkpoint: Path | None, every: float, resume: bool) -> tuple[RpcaResult, Matrix]:  # fmt: skip
     from doprestore.cli.checkpoints import open_checkpoint
     from doprestore.io.arrays import read_matrix
     from doprestore.io.checkpoint import fingerprint, save_checkpoint
@@ -177,7 +182,7 @@ def _solve(source, key, table, settings: MatrixSettings, interrupt: Interrupt, c
         identity: dict[str, Any] = {"kind": "rpca", "data": fingerprint(values), "settings": decisive}
         state = open_checkpoint(checkpoint, identity, resume)
 
-        def save(state: dict) -> None:
+        def save(state: dict[str, Any]) -> None:
             save_checkpoint(checkpoint, state, **identity)
 
     result = run_with_bar(source.name, settings.steps, lambda show: solve(
@@ -185,7 +190,7 @@ def _solve(source, key, table, settings: MatrixSettings, interrupt: Interrupt, c
     return result, matrix
 
 
-def _write(targets: dict[str, Path], result, matrix, report: dict[str, Any]) -> None:
+def _write(targets: dict[str, Path], result: RpcaResult, matrix: Matrix, report: dict[str, Any]) -> None:
     from doprestore.cli.tables import write_outliers, write_parts, write_repaired, write_report
 
     if "--repaired" in targets:
@@ -198,7 +203,9 @@ def _write(targets: dict[str, Path], result, matrix, report: dict[str, Any]) -> 
         write_parts(parts, result, matrix)
 
 
-def _report(source: Path, targets: dict[str, Path], result, matrix, settings: MatrixSettings) -> dict[str, Any]:
+def _report(
+    source: Path, targets: dict[str, Path], result: RpcaResult, matrix: Matrix, settings: MatrixSettings
+) -> dict[str, Any]:
     from doprestore.cli.tables import column_name, row_name
 
     return {
@@ -219,7 +226,7 @@ def _report(source: Path, targets: dict[str, Path], result, matrix, settings: Ma
     }
 
 
-def _summary(report: dict) -> str:
+def _summary(report: dict[str, Any]) -> str:
     lines = [
         f"{report['input']}: {report['rows']} x {report['columns']} {report['dtype']}, rank {report['rank']}, "
         f"{report['outlier_share']:.2%} outliers, relative residual {report['relative_residual']:.1e}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -73,7 +74,7 @@ def command(source: Path, output: Path | None, as_json: bool, force: bool, prese
     return exit_code(result, interrupt)
 
 
-def _summary(report: dict) -> str:
+def _summary(report: dict[str, Any]) -> str:
     known = "" if report["error"] is None else f", error {report['error']:.1e}"
     return (
         f"{report['input']}: {report['measurements']} measurements of {report['rows']} x {report['columns']}, rank "
@@ -83,7 +84,7 @@ def _summary(report: dict) -> str:
     )
 
 
-def _meaning(report: dict) -> str:
+def _meaning(report: dict[str, Any]) -> str:
     return {
         "exact": "agrees with the measurements to rounding error",
         "descent": "gradient descent",

@@ -10,18 +10,24 @@ import os
 import threading
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from doprestore.cli.interrupt import Interrupt
 from doprestore.cli.pictures.jobs import Choices, Files, Job, Plan, make_folders
 from doprestore.errors import DoprestoreError, InputError, UsageError
 from doprestore.image.settings import ImageSettings
 
+if TYPE_CHECKING:
+    from distributed import Future
+
+    from doprestore.cli.pictures.batch import Report
+
 # How many times a task is tried again whose worker died or raised what is no fault of the picture.
 RETRIES = 2
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def restore_on_cluster(plan: Plan, settings: ImageSettings, choices: Choices, interrupt: Interrupt, address: str):
+def restore_on_cluster(plan: Plan, settings: ImageSettings, choices: Choices, interrupt: Interrupt, address: str) -> Report:
     """As :func:`restore_many`, on the Dask cluster whose scheduler listens at ``address``. An interrupt cancels what
     is left.
 
@@ -82,7 +88,7 @@ def restore_task(job: Job, settings: ImageSettings, choices: Choices) -> tuple[s
         return "failed", str(error)
 
 
-def _count(report, job: Job, future) -> None:
+def _count(report: Report, job: Job, future: Future[tuple[str, str]]) -> None:
     if future.status == "finished":
         report.count(job, *future.result())
     else:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ from doprestore.report.html import report_html
 
 def describe(
     job: Job, picture: Picture, result: ImageResult, pieces: int, clean: Tensor | None, mask: Tensor | None
-) -> dict:
+) -> dict[str, Any]:
     """Everything that is known about a restoration, as JSON takes it."""
     channels, height, width = picture.samples.shape
     device = torch.device(result.device)
@@ -77,14 +78,14 @@ def alpha_at_this_size(settings: ImageSettings, height: int, width: int) -> floa
     return settings.alpha * math.sqrt(height * width) / REFERENCE_SIDE if settings.is_paper else None
 
 
-def as_json(facts: dict) -> str:
+def as_json(facts: dict[str, Any]) -> str:
     """The sidecar of a picture."""
     return json.dumps(facts, indent=2) + "\n"
 
 
 def write_report(
     path: Path,
-    facts: dict,
+    facts: dict[str, Any],
     rows: Sequence[Mapping[str, float | None]],
     picture: Picture,
     result: ImageResult,

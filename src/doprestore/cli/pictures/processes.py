@@ -58,7 +58,7 @@ class Worker:
             return "failed", f"its process died with {_exit(self.process.exitcode)}; too little memory for --jobs?"
 
 
-def work(pipe: Connection, stop, settings: ImageSettings, choices: Choices, threads: int) -> None:
+def work(pipe: Connection, stop: Event, settings: ImageSettings, choices: Choices, threads: int) -> None:
     """The life of a worker: until the command line closes the pipe, or dies."""
     for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C and Slurm reach every process of the group
         signal.signal(number, signal.SIG_IGN)
