@@ -94,7 +94,7 @@ def test_convex_program_says_when_it_did_not_converge():
 
 
 def test_l1_factorisation_needs_the_exact_rank():
-    """Fig. 1a: with the exact rank the subgradient method converges; with rank n it fits the corruption."""
+    """Fig. 1a: with the exact rank the subgradient method converges; with rank n it fits the outliers."""
     x, s = problem(n=40, rank=3, share=0.3)
     assert relative_error(factorisation_l1(x + s, 3), x) < 1e-4
     assert relative_error(factorisation_l1(x + s, 40), x) > 0.1

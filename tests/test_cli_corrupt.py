@@ -34,7 +34,7 @@ def test_damage_keeps_size_alpha_and_metadata(run_cli, photo, kind):
     share = (after.samples != before.samples).mean()
     assert 0.03 < share < 0.2
     told = re.fullmatch(rf"{re.escape(str(out))}: {kind}, (.+)% of the values changed\n", stdout)
-    # The last bit: a value that moved by less than half a level is written as it was.
+    # The last bit: a value that moved by less than half a tone is written as it was.
     assert float(told[1]) / 100 == pytest.approx(share, abs=0.003)
 
 

@@ -28,7 +28,7 @@ def test_single_values_are_believed_as_before():
 
 
 def test_highlights_are_doubted():
-    """All channels of a pixel, to the same side: by chance hardly ever."""
+    """All channels of a pixel, to the same side: by chance almost never."""
     damage = struck(0.02)
     highlights = struck(0.005, channels=1, seed=2).expand_as(damage)
     error = torch.where(highlights, 1.0, torch.randn(damage.shape, generator=torch.Generator().manual_seed(3)))

@@ -167,8 +167,8 @@ class PaperRecovery:
         """φ(θ): (C, H, W), of the last step."""
         return self.padding.crop(self.output)
 
-    def corruption(self) -> Tensor:
-        """s: (C, H, W), the estimated corruption: g∘g − h∘h, and y − φ(θ) where the value is known to be bad."""
+    def outlier_values(self) -> Tensor:
+        """s: (C, H, W), the estimated outliers: g∘g − h∘h, and y − φ(θ) where the value is known to be bad."""
         s = self.outliers.value()
         if self.sampling is not None:
             s = torch.where(self.sampling == 0, self.y - self.output, s)

@@ -118,7 +118,7 @@ class _Paper(StepsOf):
         return ImageResult(
             restored=recovery.restored().cpu().clamp(0, 1),
             network=recovery.network_output().cpu().clamp(0, 1),
-            outliers=recovery.corruption().cpu(),
+            outliers=recovery.outlier_values().cpu(),
             found=recovery.found_outliers().cpu(),
             settings=recovery.settings,
             device=str(recovery.device),

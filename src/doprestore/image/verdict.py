@@ -44,7 +44,7 @@ BINS = 160
 LEAST, MOST = 0.01, 300.0
 # π is read off at bounds beyond which such shares of the decoys lie.
 TAIL = (0.1, 0.6)
-# Levels that h is inverted at, for decoys to be drawn.
+# Quantiles that h is inverted at, for decoys to be drawn.
 DRAWS = 1 << 16
 # Rounds of h, π and f in turn.
 ROUNDS = 4
@@ -178,9 +178,9 @@ def _decoys(density: Tensor, sizes: Sequence[int], generator: torch.Generator) -
     Drawn on the CPU: a seed is a seed anywhere.
     """
     drawn = []
-    levels = (torch.arange(DRAWS, device=density.device) + 0.5) / DRAWS
+    quantiles = (torch.arange(DRAWS, device=density.device) + 0.5) / DRAWS
     for h, size in zip(density, sizes, strict=True):
-        inverse = torch.searchsorted(h.cumsum(0).float(), levels).clamp(max=TONES - 1)
+        inverse = torch.searchsorted(h.cumsum(0).float(), quantiles).clamp(max=TONES - 1)
         which = torch.randint(DRAWS, (size,), generator=generator, dtype=torch.int32)
         drawn.append(inverse[which.to(density.device)])
     return torch.cat(drawn).float() / (TONES - 1)
@@ -220,7 +220,7 @@ def shares_of(bins: Tensor) -> Tensor:
 
 
 def _share(observed: Tensor, expected: Tensor, count: int) -> float:
-    """π: no more damage than the tail of the observed errors has room for, wherever the tail is cut off, but for chance; 0
+    """π: no more damage than the tail of the observed errors has room for, wherever the tail is cut off, except for chance; 0
     where fewer than :data:`FEW` of the ``count`` values are as far off as half of the decoys.
 
     Chance: the upper limit of a Poisson mean at one standard deviation (Gehrels, Astrophysical Journal 303, 336, 1986).

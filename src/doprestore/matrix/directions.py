@@ -70,8 +70,8 @@ def unearned(y: Tensor, known: Tensor | None, u: Tensor, v: Tensor, tolerance: f
             worst, found = shortfall, core - torch.outer(w, q) / t
     if found is not None:
         a, sigma, b = torch.linalg.svd(found)
-        keep = slice(0, rank - 1)
-        return (left @ a)[:, keep] * sigma[keep], (right @ b.T)[:, keep]
+        fewer = slice(0, rank - 1)
+        return (left @ a)[:, fewer] * sigma[fewer], (right @ b.T)[:, fewer]
     for q in columns:
         shortfall, pair = _without(y, known, left @ core, right, q, tolerance)
         if shortfall > 0:

@@ -262,5 +262,5 @@ def some_entries(known: Tensor | None, total: int, generator: torch.Generator) -
     if known is None:
         return positions
     known = known.reshape(-1).cpu()
-    kept = positions[known[positions]]
-    return kept if len(kept) > SAMPLE // 20 else known.nonzero()[:, 0]
+    chosen = positions[known[positions]]
+    return chosen if len(chosen) > SAMPLE // 20 else known.nonzero()[:, 0]

@@ -143,8 +143,8 @@ class WeightedFit:
     def make_psd(self) -> None:
         """Replace the fit by the positive semidefinite part of its symmetric part."""
         values, vectors = psd_part(*self.factors())
-        keep = values > 1e-6 * values[0]
-        self.u, self.v = vectors[:, keep] * values[keep], vectors[:, keep] / self.unit[:, None]
+        large = values > 1e-6 * values[0]
+        self.u, self.v = vectors[:, large] * values[large], vectors[:, large] / self.unit[:, None]
 
     def _sweep(self, *, wide: bool) -> None:
         self.v, triangle = torch.linalg.qr(self.v)

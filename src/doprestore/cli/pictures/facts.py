@@ -120,7 +120,7 @@ _TOLD = {
 
 
 def _flat(facts: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    """Nested facts on one level, without those that are unknown."""
+    """Nested facts in one list, without those that are unknown."""
     flat: dict[str, object] = {}
     for name, value in facts.items():
         if isinstance(value, Mapping):
