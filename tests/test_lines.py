@@ -107,3 +107,22 @@ def test_clipped_highlights_are_no_dead_lines():
     assert not _found(light).any()
     light[:, 30] = 1
     assert _found(light)[:, 30].float().mean() > 0.9  # but a whole line is dead
+
+
+def test_a_part_of_a_dead_line_is_known_by_its_ends_in_channels_that_are_flat_there():
+    picture = _picture(3)
+    picture[1:, 30:50] = 3 / 255  # dark throughout
+    picture[1, 40, 20] = 4 / 255
+    picture[:, 40, 25:65] = torch.tensor([0.9, 0.8, 0.7])[:, None]
+    found = _found(picture)
+    assert found[:, 40, 25:65].all() and found.sum() == 3 * 40
+
+
+def test_a_dead_line_goes_on_beyond_lines_that_cross_it_and_its_tone_elsewhere_is_the_pictures_own():
+    picture = _picture(1)
+    picture[:, 40, 10:] = 230 / 255
+    picture[:, 30:52, 86] = 51 / 255
+    picture[:, 30:52, 87] = 190 / 255
+    picture[:, 40, 3] = 230 / 255
+    found = _found(picture)[0, 40]
+    assert found[10:86].all() and found[88:].all() and not found[:10].any()

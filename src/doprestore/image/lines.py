@@ -43,6 +43,8 @@ COMMON = 0.05
 # tone for so long [0.003 to 0.01: no dead line of 17 pictures at 64 to 256 pixels a side is lost; with 0.03 a whole picture
 # of 64x64 is changed].
 CLIPPED = 0.01
+# So many lines that cross a dead one side by side are looked beyond for the rest of it [0 to 6: alike where none cross].
+CROSSING = 3
 # The least shift of a line, of 1: whole photographs have no line above 0.012 that their neighbours know nothing of.
 SHIFT = 0.03
 # On so much of its length a shifted line has at least half of its shift: 0.7 to 1, where its values are not clipped.
@@ -121,8 +123,8 @@ def find_lines(y: Tensor, known: Tensor) -> Tensor:
         new = torch.zeros_like(found)
         for channel in range(len(y)):
             rows, columns = _find(y[channel], hidden[channel]), _find(y[channel].T.contiguous(), hidden[channel].T)
-            _mark(new[channel], y[channel], rows, columns)
-            _mark(new[channel].T, y[channel].T, columns, rows)
+            _mark(new, y, channel, rows, columns)
+            _mark(new.mT, y.mT, channel, columns, rows)
         # What most channels have at a place, all have: the tone of a dead line may be close to the picture in one.
         new = (new | (2 * new.sum(0, keepdim=True) > len(y))) & ~hidden
         if not new.any():
@@ -131,20 +133,43 @@ def find_lines(y: Tensor, known: Tensor) -> Tensor:
     return found
 
 
-def _mark(marked: Tensor, y: Tensor, lines: _Lines, across: _Lines) -> None:
-    """Mark what is damaged of the ``lines`` of a channel, (H, W) bool. across: what stands out in the other direction.
+def _mark(marked: Tensor, y: Tensor, channel: int, lines: _Lines, across: _Lines) -> None:
+    """Mark what is damaged of the ``lines`` of a channel in (C, H, W) bool. across: what stands out in the other direction.
 
     Drawings and screens have thin lines in both directions, of about the same length: dead lines must stand out twice as
-    much. Where another dead line crosses one, the rest of it is known by its tone.
+    much. Where others cross one, the rest of it is known by its tone. And in other channels, which may be too flat there to
+    be judged, it is known by its two ends.
     """
     bar = max([DEAD, *(2 * across.scores).tolist()])
     parts = lines.parts[lines.scores >= bar].tolist()
-    if len({row for row, _, _ in parts}) <= MANY * len(marked):
+    if len({row for row, _, _ in parts}) <= MANY * len(marked[0]):
         for row, start, stop in parts:
-            marked[row, start:stop] = True
-            marked[row] |= y[row] == y[row, start]
+            marked[channel, row] |= _continued(y[channel, row] == y[channel, row, start], start, stop)
+            marked[_of_same_extent(y[:, row], start, stop), row, start:stop] = True
     if float(lines.shifted.float().mean()) <= MANY_SHIFTED:
-        marked[lines.shifted] = True
+        marked[channel, lines.shifted] = True
+
+
+def _continued(toned: Tensor, start: int, stop: int) -> Tensor:
+    """(W,) bool: what of ``toned``, (W,) bool, continues the part from ``start`` to ``stop`` beyond lines that cross it."""
+    values = toned.tolist()
+    for column in range(stop, len(values)):
+        stop = column + 1 if values[column] and column - stop <= CROSSING else stop
+    for column in range(start - 1, -1, -1):
+        start = column if values[column] and start - column - 1 <= CROSSING else start
+    rest = torch.zeros_like(toned)
+    rest[start:stop] = toned[start:stop]
+    return rest
+
+
+def _of_same_extent(lines: Tensor, start: int, stop: int) -> Tensor:
+    """(C,) bool: in which of ``lines``, (C, W), a part of one tone begins and ends there."""
+    tone = lines[:, start]
+    same = (lines[:, start:stop] == tone[:, None]).all(1)
+    for outside in (start - 1, stop):
+        if 0 <= outside < lines.shape[1]:
+            same &= lines[:, outside] != tone
+    return same
 
 
 def _find(y: Tensor, hidden: Tensor) -> _Lines:
