@@ -126,3 +126,11 @@ def test_a_dead_line_goes_on_beyond_lines_that_cross_it_and_its_tone_elsewhere_i
     picture[:, 40, 3] = 230 / 255
     found = _found(picture)[0, 40]
     assert found[10:86].all() and found[88:].all() and not found[:10].any()
+
+
+def test_a_dead_row_and_a_dead_column_of_a_sensor_are_both_found():
+    picture = _picture(3)
+    bad = torch.zeros_like(picture, dtype=torch.bool)
+    picture[:, 40], bad[:, 40] = 230 / 255, True
+    picture[:, :, 70], bad[:, :, 70] = 20 / 255, True
+    assert torch.equal(_found(picture), bad)

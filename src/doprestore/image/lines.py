@@ -137,11 +137,12 @@ def _mark(marked: Tensor, y: Tensor, channel: int, lines: _Lines, across: _Lines
     """Mark what is damaged of the ``lines`` of a channel in (C, H, W) bool. across: what stands out in the other direction.
 
     Drawings and screens have thin lines in both directions, of about the same length: dead lines must stand out twice as
-    much. Where others cross one, the rest of it is known by its tone. And in other channels, which may be too flat there to
-    be judged, it is known by its two ends.
+    much, except from edge to edge. Where others cross one, the rest of it is known by its tone. And in other channels, which
+    may be too flat there to be judged, it is known by its two ends.
     """
     bar = max([DEAD, *(2 * across.scores).tolist()])
-    parts = lines.parts[lines.scores >= bar].tolist()
+    whole = lines.parts[:, 2] - lines.parts[:, 1] == marked.shape[2]
+    parts = lines.parts[(lines.scores >= bar) | (whole & (lines.scores >= DEAD))].tolist()
     if len({row for row, _, _ in parts}) <= MANY * len(marked[0]):
         for row, start, stop in parts:
             marked[channel, row] |= _continued(y[channel, row] == y[channel, row, start], start, stop)
