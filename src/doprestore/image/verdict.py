@@ -220,8 +220,8 @@ def shares_of(bins: Tensor) -> Tensor:
 
 
 def _share(observed: Tensor, expected: Tensor, count: int) -> float:
-    """π: no more damage than the tail of the observed errors has room for, wherever the tail is cut off, except for chance; 0
-    where fewer than :data:`FEW` of the ``count`` values are as far off as half of the decoys.
+    """π: no more damage than the tail of the observed errors has room for, wherever the tail is cut off, except for chance;
+    0 where fewer than :data:`FEW` of the ``count`` values are as far off as half of the decoys.
 
     Chance: the upper limit of a Poisson mean at one standard deviation (Gehrels, Astrophysical Journal 303, 336, 1986).
     """
