@@ -137,7 +137,7 @@ class _Smoothness:
 def _inverse(blocks: list[list[Tensor]]) -> list[list[Tensor]]:
     """Of symmetric positive definite matrices, C times C of (H, W): C is a few, H·W are many.
 
-    By the sweep operator: D. Goodnight, "A tutorial on the SWEEP operator", The American Statistician 33, 149, 1979.
+    By the sweep operator: J. H. Goodnight, "A tutorial on the SWEEP operator", The American Statistician 33, 149, 1979.
     """
     count = range(len(blocks))
     for pivot in count:

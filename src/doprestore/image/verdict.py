@@ -193,10 +193,10 @@ def _no_more_than(share: float, probability: Tensor, counted: Tensor | None = No
     """
     total = probability.numel() if counted is None else int(counted.sum())
     most = int(share * total)
-    likely = probability > UNSURE
-    likelier = probability.masked_select(likely if counted is None else likely & counted)
     if most == 0:
         return probability.clamp(max=UNSURE)
+    likely = probability > UNSURE
+    likelier = probability.masked_select(likely if counted is None else likely & counted)
     if len(likelier) <= most:
         return probability
     bound = likelier.kthvalue(len(likelier) - most).values
