@@ -7,6 +7,7 @@ import torch
 
 from doprestore.matrix.convex import ConvexRPCA
 from doprestore.matrix.descent import Descent
+from doprestore.matrix.flow import Flow
 from doprestore.matrix.operators import EntryMask, Identity, Stack
 from doprestore.outliers import OutlierPair
 from doprestore.reproduce.fig_theorem import limit, optimum, problem
@@ -98,3 +99,14 @@ def test_convex_solution_meets_its_optimality_conditions(psd, device):
         assert torch.linalg.eigvalsh(x)[0] >= -1e-9
     else:
         assert torch.linalg.matrix_norm(dual, 2) <= 1 + 1e-6
+
+
+def test_the_flow_clips_as_it_goes_and_needs_no_copy():
+    y = torch.randn(40, 30, generator=torch.Generator().manual_seed(0))
+    y[3, 4], y[5, 6] = 1e6, -1e6
+    clipped, whole = Flow(y.clamp(-5, 5), None, 6.0, 0), Flow(y, None, 6.0, 0, clip=5)
+    for _ in range(5):
+        clipped.step()
+        whole.step()
+    assert whole.y is y and y[3, 4] == 1e6
+    assert torch.equal(whole.u, clipped.u) and torch.equal(whole.outliers, clipped.outliers)

@@ -6,6 +6,7 @@
     python tests/benchmarks/rpca_peers.py --only n=500 --peers pyrpca AccAltProj
     python tests/benchmarks/rpca_peers.py --memory         peak memory of ours, in units of the input ("noise": no low
                                                            rank, so that it is the convex program; 45 steps)
+    python tests/benchmarks/rpca_peers.py --memory 8000x8000      the same of one matrix of that size, in float32
 
 Low rank: products of N(0, 1) factors; outliers: U[-10, 10] added to a share p of the entries. The time is that of the
 call, in this process, with as many threads as OMP_NUM_THREADS and the BLAS variables allow: processor seconds with one
@@ -80,11 +81,14 @@ def main() -> None:
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
     parser.add_argument("--shares", type=float, nargs="*", default=[0.1, 0.3])
     parser.add_argument("--patience", type=float, default=120.0, metavar="SECONDS")
-    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--memory", nargs="?", const="", metavar="ROWSxCOLUMNS")
     options = parser.parse_args()
     cases = [case for case in CASES if not options.quick or case[0] <= 500]
     cases = [case for case in cases if options.only is None or options.only in name_of(*case)]
-    if options.memory:
+    if options.memory is not None:
+        if options.memory:
+            rows, columns = map(int, options.memory.split("x"))
+            return measure_memory(rows, columns, 20, "float32")
         return memory()
 
     warnings.simplefilter("ignore")
@@ -143,20 +147,26 @@ def watch():
         peak = max(peak, resident())
         time.sleep(0.001)
 watcher = threading.Thread(target=watch); watcher.start()
-rpca(y, steps=45 if kind == "noise" else None)
+start = time.process_time()
+result = rpca(y, steps=45 if kind == "noise" else None)
+seconds = time.process_time() - start
 going = False; watcher.join()
-print(1 + (peak - base) / y.nbytes)
+print(f"peak {1 + (peak - base) / y.nbytes:.1f} x the input, {seconds:.1f} processor seconds", result.solution)
 """
 
 
 def memory() -> None:
-    """Peak resident memory of a run above the interpreter's own, the input counted as 1, in fresh processes."""
     for rows, columns, rank in [(2000, 2000, 20), (3000, 3000, 20), (20_000, 200, 20)]:
         for kind in ("float64", "float32", "noise") if rows != 3000 else ("float64", "float32"):
-            command = [sys.executable, "-c", MEASURE, str(rows), str(columns), str(rank), kind]
-            environment = {**os.environ, "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path])}
-            out = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-            print(f"{name_of(rows, columns, rank):24s} {kind}: peak {float(out):.1f} x the input", flush=True)
+            measure_memory(rows, columns, rank, kind)
+
+
+def measure_memory(rows: int, columns: int, rank: int, kind: str) -> None:
+    """Peak resident memory of a run above the interpreter's own, the input counted as 1, in a fresh process."""
+    command = [sys.executable, "-c", MEASURE, str(rows), str(columns), str(rank), kind]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path])}
+    out = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    print(f"{name_of(rows, columns, rank):24s} {kind}: {out.strip()}", flush=True)
 
 
 if __name__ == "__main__":

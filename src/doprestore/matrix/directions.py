@@ -21,6 +21,7 @@ import math
 import torch
 from torch import Tensor
 
+from doprestore.matrix.blocks import blocks
 from doprestore.matrix.lines import fit_lines
 
 # Entries that a direction must explain for each of its unknowns; as for the fit as a whole (verdict.is_exact).
@@ -53,9 +54,8 @@ def unearned(y: Tensor, known: Tensor | None, u: Tensor, v: Tensor, tolerance: f
     right, second = torch.linalg.qr(v.double())
     core = first @ second.T  # U Vᵀ = left core rightᵀ
     inverse = torch.linalg.inv(core)
-    wrong = (y - u @ v.T).abs() > tolerance
-    wrong = (wrong if known is None else wrong & known).float()
-    rows, columns = sparse_vectors(left, wrong.sum(1), zero), sparse_vectors(right, wrong.sum(0), zero)
+    across, down = _disagreeing(y, known, u, v, tolerance)
+    rows, columns = sparse_vectors(left, across, zero), sparse_vectors(right, down, zero)
     # A vector that is sparse on one side alone goes with the one on the other side that is nearest to it.
     pairs = [(w, q) for w in rows for q in columns]
     pairs += [(w, inverse @ w) for w in rows] + [(inverse.T @ q, q) for q in columns]
@@ -81,6 +81,17 @@ def unearned(y: Tensor, known: Tensor | None, u: Tensor, v: Tensor, tolerance: f
         if shortfall > 0:
             return pair[1], pair[0]
     return None
+
+
+def _disagreeing(y: Tensor, known: Tensor | None, u: Tensor, v: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
+    """How many entries of each row, and of each column, do not agree, in float32."""
+    across, down = [], torch.zeros(y.shape[1], device=y.device)
+    for index, (block, rows) in enumerate(zip(blocks(y), blocks(u, y), strict=True)):
+        wrong = (block - rows @ v.T).abs() > tolerance
+        wrong = (wrong if known is None else wrong & blocks(known)[index]).float()
+        across.append(wrong.sum(1))
+        down += wrong.sum(0)
+    return torch.cat(across), down
 
 
 def _without(

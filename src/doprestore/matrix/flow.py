@@ -46,14 +46,20 @@ IN_USE = 0.02
 class Flow:
     """The preconditioned flow on a matrix ``y`` (rows, columns), float32, zero where not ``known`` (None: all known).
 
+    clip: larger entries count as so large; without a clipped copy of y, which would cost memory.
+
     ``outliers`` is s; :meth:`spectrum` gives the low-rank part.
     """
 
-    def __init__(self, y: Tensor, known: Tensor | None, alpha: float, seed: int):
+    def __init__(self, y: Tensor, known: Tensor | None, alpha: float, seed: int, clip: float = math.inf):
         self.y = y
+        least, largest = torch.aminmax(y)
+        self.clip = clip if max(-least.item(), largest.item()) > clip else math.inf
         self.known = known
         self.alpha = alpha
         self.generator = torch.Generator().manual_seed(seed)
+        if self.clip < math.inf:
+            y = y.clamp(-clip, clip)
         sketch = self._orthonormal(y, min(COLUMNS, *y.shape))
         v, triangle = torch.linalg.qr(y.T @ sketch)
         self.scale = torch.linalg.matrix_norm(triangle, 2).item() or 1.0  # about the spectral norm of y
@@ -116,7 +122,8 @@ class Flow:
     def _residual(self) -> Tensor:
         if self._r is None:
             self._r = torch.empty_like(self.y)
-        r = torch.sub(self.outliers, self.y, out=self._r).addmm_(self.u, self.v.T)
+        y = self.y if self.clip == math.inf else torch.clamp(self.y, -self.clip, self.clip, out=self._r)
+        r = torch.sub(self.outliers, y, out=self._r).addmm_(self.u, self.v.T)
         return r if self.known is None else r.mul_(self.known)
 
     def _orthonormal(self, matrix: Tensor, columns: int) -> Tensor:

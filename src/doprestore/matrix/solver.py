@@ -182,8 +182,6 @@ class FastSolver:
                 refit.load_state_dict(state[name])
                 setattr(self, name, refit)
 
-    # What comes next
-
     def _part(self) -> FastSolver | None:
         """The solver of some of the rows (columns) of a much longer than wide matrix, where all is known."""
         if self.data.seen is not None or self.known is not None or self.symmetric:
@@ -283,8 +281,9 @@ class FastSolver:
         return self.refit
 
     def _start_flow(self) -> None:
-        self.coarse = self.y.float().clamp(-self.clip, self.clip)
-        self.flow = Flow(self.coarse, self.known, self.alpha, self.seed)
+        if self.y.dtype != torch.float32:
+            self.coarse = self.y.float().clamp_(-self.clip, self.clip)
+        self.flow = Flow(self.y if self.coarse is None else self.coarse, self.known, self.alpha, self.seed, self.clip)
 
     def _start_noisy(self) -> NoisyFit | NarrowFit:
         self.flow = self.coarse = None  # free their memory

@@ -74,6 +74,9 @@ def split_flow(data: Data, flow: Flow, floor: float) -> Split:
 def split_refit(data: Data, refit: Refit, scaling: Tensor | None, tolerance: float | None) -> Split:
     """Of a refit to data / scaling. tolerance: what counts as agreement of an exact one; None for one that is not known to
     be exact."""
+    if tolerance is not None:
+        unsure = read_in_two_ways(refit.residual(), refit.known, refit.u, refit.v, tolerance)
+    refit.release()
     low_rank, rank = refit.u @ refit.v.T, refit.rank
     limits = torch.full(
         (1, 1), refit.threshold if tolerance is None else tolerance, dtype=low_rank.dtype, device=low_rank.device
@@ -94,7 +97,6 @@ def split_refit(data: Data, refit: Refit, scaling: Tensor | None, tolerance: flo
     empty = None
     if tolerance is not None:
         alone = lonely(refit.u, refit.v)
-        unsure = read_in_two_ways(refit.residual(), refit.known, refit.u, refit.v, tolerance)
         rank -= sum(int(lines.sum()) for lines in alone)
         empty = (
             (torch.cat(across) < rank + SPARE) | alone[0] | unsure[0],
