@@ -94,15 +94,19 @@ def _adding_up_to(room: float, probability: Tensor) -> Tensor:
 
 
 def channel_coupling(lost: Tensor) -> float:
-    """How much it is whole pixels that are lost rather than single values: 0 as by chance, 1 where no pixel keeps any.
+    """How much it is whole pixels that are lost rather than single values: the share of the lost values that have company in
+    their pixel, of what chance leaves: 0 as by chance, 1 where none is alone.
 
     lost: bool (C, H, W). 1 for a grey picture, whatever is lost; else 0 where nothing is.
     """
     if len(lost) == 1 or lost.all():
         return 1.0
-    share = lost.float().mean().item()
-    chance = share ** len(lost)
-    return (lost.all(dim=0).float().mean().item() - chance) / (share - chance) if share else 0.0
+    count = lost.sum(0)
+    total = int(count.sum())
+    if not total:
+        return 0.0
+    alone = int((count == 1).sum()) / total
+    return 1 - alone / (1 - total / lost.numel()) ** (len(lost) - 1)
 
 
 def surely_coupled(lost: Tensor, least: float) -> bool:
