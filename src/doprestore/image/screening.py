@@ -55,9 +55,9 @@ OWN_SEEDS = 24_301
 # Log odds beyond these are not believed of a pixel.
 LOG_ODDS = 9.0
 # The channel coupling from which on it is whole pixels that are damaged. Photographs with single values on 1 % and more have
-# at most 0.29, a chart 0.57, photographs with whole pixels 0.65 and more; where few values are found up to 0.53, which is
+# at most 0.29, with whole pixels 0.65 and more, with as much of both 0.5; where few values are found up to 0.53, which is
 # within two deviations.
-COUPLED = 0.6
+COUPLED = 0.4
 
 
 class Screening:
