@@ -85,8 +85,8 @@ def cli(ctx: click.Context) -> int | None:
 
 # How threads wait for each other, said before torch is imported: asleep, after a fraction of a millisecond. On a busy
 # machine a round of the search on 256x256 took 4 s with two threads, and over 100 s where they wait busily, as is usual;
-# to sleep at once takes nearly twice as long on a free one (tests/benchmarks/threads.py). With a count of 3000 a picture
-# of 512x512 takes a tenth longer than with 20 000 to 60 000, and on a busy machine one of 256x256 a quarter.
+# to sleep at once takes nearly twice as long on a free one (tests/benchmarks/threads.py). With a count of 3000 `doprestore
+# image --threads 2` takes a tenth longer than with 20 000 to 60 000 for 512x512, and a quarter on a busy machine.
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "20000"}
 
 

@@ -143,16 +143,16 @@ def _inverse(blocks: list[list[Tensor]]) -> list[list[Tensor]]:
     for pivot in count:
         inverse = 1 / blocks[pivot][pivot].clamp(min=1e-6)
         column = [row[pivot] for row in blocks]
+        scaled = [entry * inverse for entry in column]
         for one in count:
             for other in range(one, len(blocks)):
-                if pivot == one == other:
-                    entry = -inverse
-                elif pivot in (one, other):
-                    entry = column[one if other == pivot else other] * inverse
-                else:
-                    entry = torch.addcmul(blocks[one][other], column[one] * inverse, column[other], value=-1)
-                blocks[one][other] = blocks[other][one] = entry
-    for one in count:
+                if pivot not in (one, other):
+                    swept = torch.addcmul(blocks[one][other], scaled[one], column[other], value=-1)
+                    blocks[one][other] = blocks[other][one] = swept
+        for other in count:
+            blocks[pivot][other] = blocks[other][pivot] = scaled[other]
+        blocks[pivot][pivot] = -inverse
+    for one in count:  # the sweeps leave minus the inverse
         for other in range(one, len(blocks)):
             blocks[one][other] = blocks[other][one] = -blocks[one][other]
     return blocks

@@ -176,20 +176,20 @@ def _of_same_extent(lines: Tensor, start: int, stop: int) -> Tensor:
 def _find(y: Tensor, hidden: Tensor) -> _Lines:
     """Of one channel, (H, W)."""
     whole = hidden.float().mean(1) <= MANY
+    various, tone = ~_has_one_tone(y), tones_of(y)
     # Two dead lines side by side would each be the other's neighbour.
-    above, below = _neighbours(whole & ~_has_one_tone(y))
+    above, below = _neighbours(whole & various)
     candidates = torch.arange(len(y), device=y.device)[EDGE:-EDGE][whole[EDGE:-EDGE]]
     some = candidates[:: max(1, len(candidates) // ENOUGH)]
     errors = (y - (y[above] + y[below]) / 2).abs().clamp(max=LOUD)
     sample = _compared(y, errors, above, below, some)
     parts, scores = [some.new_empty(0, 3)], [y.new_empty(0)]
     shifts, usual = torch.zeros(2, len(y), device=y.device)
-    tones = torch.bincount(tones_of(y).flatten(), minlength=TONES) / y.numel()
+    tones, of_various = (torch.bincount(of.flatten(), minlength=TONES) / of.numel() for of in (tone, tone[various]))
     if not sample.varied.any() or float(tones.max()) > PAPER:
         return _Lines(parts[0], scores[0], shifts > 0)
-    common, clipped = tones > COMMON, torch.zeros(TONES, dtype=torch.bool, device=y.device)
-    for tone in (0, TONES - 1):
-        clipped[tone] = float((tones_of(y[~_has_one_tone(y)]) == tone).float().mean()) > CLIPPED
+    common, clipped = tones > COMMON, of_various > CLIPPED
+    clipped[1:-1] = False  # all tones but black and white
     density = falling_density(shares_of(bins_of((sample.error.abs() / sample.scale)[sample.varied])))
     for rows in candidates.split(AT_A_TIME):
         compared = _compared(y, errors, above, below, rows)

@@ -1,4 +1,4 @@
-"""Medians of what is around each value, by a network of least and greatest of two: ten times as fast as by sorting."""
+"""Medians of what is around each value, by a network of least and greatest of two, several times as fast as by sorting."""
 
 from __future__ import annotations
 

@@ -25,8 +25,9 @@ WEIGHT_BYTES = 2240
 # Bytes that libraries take for themselves.
 WORKSPACE = 100 * 2**20
 # Bytes that the fast preset takes for a value of the picture. Measured on Linux, PyTorch 2.14 on a CPU, in colour with and
-# without random values on 1 %: 265 and 131 MB at 1024x1024, 625 and 515 MB at 2048x2048 (tests/benchmarks/memory.py --sides
-# 1024 2048), 50 a value; the command with a checkpoint takes about 95 at 4000x3000 (big.py --amount 0.01).
+# without random values on 1 %: 265 and 131 MB at 1024x1024, 625 and 515 MB at 2048x2048 (memory.py --sides 1024 2048), 50 a
+# value; the whole command, with Python, PyTorch and files, takes 3822 MB at 3464x3464 (speed.py --sides 3464 --damage
+# random-1), 106 a value.
 LIGHT_VALUE = 110
 # Bytes that it takes for a picture of any size.
 LIGHT_WORKSPACE = 180 * 2**20
