@@ -220,3 +220,31 @@ def test_what_no_method_can_know_is_said_not_to_be_identifiable():
     assert all(is_identifiable(make(kind, 60, 20, seed=0)) for kind in ("plain", "mean", "exact shift"))
     assert not is_identifiable(make("heavy tails", 100, 30, seed=0))
     assert not is_identifiable(make("mean", 60, 4, seed=0))
+
+
+def _hidden(rows=40, columns=27):
+    """Data of rank 5, with all of column 9 wrong, and a fit of it with a direction more, of columns 1, 9 and 18."""
+    u, v = _factors(rows, columns, 5)
+    lift, on = torch.zeros((rows, 1), dtype=torch.float64), torch.zeros((columns, 1), dtype=torch.float64)
+    lift[:15], on[[1, 9, 18], 0] = 100, torch.tensor([1.0, 1.0, 1.5], dtype=torch.float64)
+    fit = torch.cat([u, lift], 1), torch.cat([v, on], 1)
+    y = u @ v.T
+    y[:9, [1, 18]] = (fit[0] @ fit[1].T)[:9, [1, 18]]
+    y[:, 9] = 77 + torch.arange(rows)
+    return u, v, fit, y
+
+
+def test_a_line_that_nothing_determines_hides_no_direction():
+    u, v, fit, y = _hidden()
+    left, right = unearned(y, None, *fit, 1e-9)
+    seen = torch.arange(len(v)) != 9
+    assert torch.allclose((left @ right.T)[:, seen], (u @ v.T)[:, seen], atol=1e-9)
+
+
+def test_a_direction_of_lines_that_nothing_determines_alone_is_not_earned():
+    u, v, fit, y = _hidden()
+    y[:, [1, 18]] = (u @ v.T)[:, [1, 18]]
+    fit[1][[1, 18], 5] = 0
+    left, right = unearned(y, None, *fit, 1e-9)
+    seen = torch.arange(len(v)) != 9
+    assert left.shape[1] == 5 and torch.allclose((left @ right.T)[:, seen], (u @ v.T)[:, seen], atol=1e-9)

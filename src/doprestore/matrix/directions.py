@@ -22,7 +22,9 @@ import torch
 from torch import Tensor
 
 from doprestore.matrix.blocks import blocks
+from doprestore.matrix.linalg import svd_of_product
 from doprestore.matrix.lines import fit_lines
+from doprestore.matrix.verdict import SPARE
 
 # Entries that a direction must explain for each of its unknowns; as for the fit as a whole (verdict.is_exact).
 FOR_EACH = 1.2
@@ -47,14 +49,48 @@ def unearned(y: Tensor, known: Tensor | None, u: Tensor, v: Tensor, tolerance: f
     y, known: (rows, columns), known None: everywhere. u, v: (rows, rank) and (columns, rank), in any float type.
     tolerance: |y − U Vᵀ| up to which an entry agrees.
     """
-    rank, zero = u.shape[1], ZERO[y.dtype]
+    rank = u.shape[1]
     if rank < 2:
         return None
+    disagreeing = _disagreeing(y, known, u, v, tolerance)
+    rows, columns = _determined(known, y.shape, disagreeing, rank)
+    if len(rows) == len(u) and len(columns) == len(v):
+        return _least_earned(y, known, u, v, tolerance, disagreeing)
+    # A line of which too little agrees can have whatever part of a direction, and hides that it is sparse on the others.
+    left, sigma, right = svd_of_product(u[rows], v[columns])
+    fewer: tuple[Tensor, Tensor] | None = (left[:, :-1] * sigma[:-1], right[:, :-1])
+    if sigma[-1] > tolerance:  # else nothing of that direction is left: it belongs to lines that nothing determines
+        some = (rows[:, None], columns)
+        part = y[some], None if known is None else known[some], u[rows], v[columns], tolerance
+        fewer = _least_earned(*part, _disagreeing(*part))
+    if fewer is None:
+        return None
+    left, right = fewer[0].new_zeros(len(u), rank - 1), fewer[0].new_zeros(len(v), rank - 1)
+    left[rows], right[columns] = fewer
+    return left, right
+
+
+def _determined(
+    known: Tensor | None, shape: tuple[int, ...], disagreeing: tuple[Tensor, Tensor], rank: int
+) -> tuple[Tensor, Tensor]:
+    """Which rows, and which columns, hold enough agreeing entries to determine them; all the others will be left empty."""
+    kept = []
+    for dim, wrong in enumerate(disagreeing):
+        possible = shape[1 - dim] if known is None else known.sum(1 - dim)
+        kept.append((possible - wrong >= rank + SPARE).nonzero()[:, 0])
+    return kept[0], kept[1]
+
+
+def _least_earned(
+    y: Tensor, known: Tensor | None, u: Tensor, v: Tensor, tolerance: float, disagreeing: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor] | None:
+    """See :func:`unearned`; disagreeing: how many entries of each row, and of each column, do not agree."""
+    rank, zero = u.shape[1], ZERO[y.dtype]
     left, first = torch.linalg.qr(u.double())
     right, second = torch.linalg.qr(v.double())
     core = first @ second.T  # U Vᵀ = left core rightᵀ
     inverse = torch.linalg.inv(core)
-    across, down = _disagreeing(y, known, u, v, tolerance)
+    across, down = disagreeing
     rows, columns = sparse_vectors(left, across, zero), sparse_vectors(right, down, zero)
     # A vector that is sparse on one side alone goes with the one on the other side that is nearest to it.
     pairs = [(w, q) for w in rows for q in columns]

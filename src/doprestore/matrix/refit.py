@@ -78,6 +78,7 @@ class Refit:
         self.least = math.inf  # the noise so far
         self.settled = False  # what is dropped is all but known
         self.done = False
+        self.misread: tuple[Tensor, Tensor] | None = None  # the rows and columns, bool, that may be, of an exact fit
         self._r: Tensor | None = None  # working memory: fresh memory at every step would cost more than the step
 
     @property
@@ -218,12 +219,15 @@ class Refit:
 
     def state_dict(self) -> dict[str, Any]:
         numbers = {name: getattr(self, name) for name in _STATE}
-        return {"u": self.u, "v": self.v, "coarse": self.y is not self.target, **numbers}
+        return {"u": self.u, "v": self.v, "coarse": self.y is not self.target, "misread": self.misread, **numbers}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if not state["coarse"]:
             self.y = self.target
         self.u, self.v = state["u"].to(self.y), state["v"].to(self.y)
+        if state["misread"] is not None:
+            rows, columns = state["misread"]
+            self.misread = rows.to(self.y.device), columns.to(self.y.device)
         for name in _STATE:
             setattr(self, name, state[name])
 

@@ -139,8 +139,7 @@ class FastSolver:
         if self.done:
             self.flow = self.coarse = None  # free their memory
         if self.refit is not None:
-            tolerance = self.refit.tolerance if self.solution == "exact" else None
-            return split_refit(self.data, self.refit, self.scaling, tolerance)
+            return split_refit(self.data, self.refit, self.scaling)
         if self.convex is not None:
             return split_convex(self.data, self.convex, CONVEX_NOISE * self.norm / math.sqrt(self.y.numel()))
         if self.noisy is not None:
@@ -230,7 +229,8 @@ class FastSolver:
 
     def _claim(self, refit: Refit) -> None:
         """Exact, unless too many lines can be read in two ways."""
-        if are_few(read_in_two_ways(refit.residual(), refit.known, refit.u, refit.v, refit.tolerance)):
+        refit.misread = read_in_two_ways(refit.residual(), refit.known, refit.u, refit.v, refit.tolerance)
+        if are_few(refit.misread):
             self.refit, self.solution, self.done = refit, "exact", True
         else:
             self._reject()

@@ -17,7 +17,6 @@ from doprestore.matrix.flow import Flow
 from doprestore.matrix.linalg import guess_rank
 from doprestore.matrix.narrow_fit import NarrowFit
 from doprestore.matrix.noise import NoisyFit
-from doprestore.matrix.readings import read_in_two_ways
 from doprestore.matrix.refit import Refit
 from doprestore.matrix.tail import BINS, LIMIT, Law, fit_law, threshold
 from doprestore.matrix.verdict import SPARE
@@ -71,16 +70,13 @@ def split_flow(data: Data, flow: Flow, floor: float) -> Split:
     return Split(low_rank, sparse, guess_rank(sigma, floor), torch.linalg.vector_norm(rest).item())
 
 
-def split_refit(data: Data, refit: Refit, scaling: Tensor | None, tolerance: float | None) -> Split:
-    """Of a refit to data / scaling. tolerance: what counts as agreement of an exact one; None for one that is not known to
-    be exact."""
-    if tolerance is not None:
-        unsure = read_in_two_ways(refit.residual(), refit.known, refit.u, refit.v, tolerance)
+def split_refit(data: Data, refit: Refit, scaling: Tensor | None) -> Split:
+    """Of a refit to data / scaling; it is exact where it is known which of its lines may be misread."""
+    misread = refit.misread
     refit.release()
     low_rank, rank = refit.u @ refit.v.T, refit.rank
-    limits = torch.full(
-        (1, 1), refit.threshold if tolerance is None else tolerance, dtype=low_rank.dtype, device=low_rank.device
-    )
+    agrees = refit.threshold if misread is None else refit.tolerance
+    limits = torch.full((1, 1), agrees, dtype=low_rank.dtype, device=low_rank.device)
     if scaling is not None:
         low_rank, limits = low_rank.mul_(scaling), limits * scaling
     sparse = data.minus(low_rank)
@@ -95,12 +91,12 @@ def split_refit(data: Data, refit: Refit, scaling: Tensor | None, tolerance: flo
         across.append(rest.sum(1))
         down = down + rest.sum(0)
     empty = None
-    if tolerance is not None:
+    if misread is not None:
         alone = lonely(refit.u, refit.v)
         rank -= sum(int(lines.sum()) for lines in alone)
         empty = (
-            (torch.cat(across) < rank + SPARE) | alone[0] | unsure[0],
-            (down < rank + SPARE) | alone[1] | unsure[1],
+            (torch.cat(across) < rank + SPARE) | alone[0] | misread[0],
+            (down < rank + SPARE) | alone[1] | misread[1],
         )
         leave_empty(low_rank, sparse, empty)
     return Split(low_rank, sparse, rank, math.sqrt(squares), empty=empty)
