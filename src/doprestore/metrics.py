@@ -59,8 +59,8 @@ def ssim(x: Tensor | ArrayLike, reference: Tensor | ArrayLike, data_range: float
 def relative_error(x: Tensor | ArrayLike, reference: Tensor | ArrayLike) -> float:
     """‖x − reference‖_F / ‖reference‖_F, section 4.1; for a zero reference 0 when x is zero too, else infinite."""
     x, reference = _pair(x, reference)
-    error = torch.linalg.vector_norm(x - reference).item()
-    scale = torch.linalg.vector_norm(reference).item()
+    error = float(torch.linalg.vector_norm(x - reference))
+    scale = float(torch.linalg.vector_norm(reference))
     if scale == 0:
         return 0.0 if error == 0 else math.inf
     return error / scale

@@ -24,7 +24,8 @@ class Method(NamedTuple):
 
     def load(self) -> Callable[..., Any]:
         """The function; raises :class:`UsageError` where an optional package that it needs is absent."""
-        return getattr(import_module(f"doprestore.baselines.{self.module}"), self.function)
+        function: Callable[..., Any] = getattr(import_module(f"doprestore.baselines.{self.module}"), self.function)
+        return function
 
 
 # What this package does itself, beside METHODS.

@@ -63,7 +63,8 @@ def factorisation_l1(
         u = u - direction * (length / direction.norm().clamp(min=torch.finfo(y.dtype).tiny))
         if report is not None:
             report(step + 1, u @ u.T)
-    return u @ u.T
+    gram: Tensor = u @ u.T
+    return gram
 
 
 class ConvexSplit(NamedTuple):
@@ -140,12 +141,14 @@ def _shrink_singular_values(x: Tensor, by: float) -> Tensor:
         # LAPACK's divide and conquer fails on a rare matrix, not on its transpose.
         v, values, ut = torch.linalg.svd(x.T, full_matrices=False)
         u, vt = ut.T, v.T
-    return (u * (values - by).clamp(min=0)) @ vt
+    shrunk: Tensor = (u * (values - by).clamp(min=0)) @ vt
+    return shrunk
 
 
 def _shrink_psd(x: Tensor, by: float) -> Tensor:
     values, vectors = torch.linalg.eigh((x + x.T) / 2)
-    return (vectors * (values - by).clamp(min=0)) @ vectors.T
+    shrunk: Tensor = (vectors * (values - by).clamp(min=0)) @ vectors.T
+    return shrunk
 
 
 def _squared_norm(operator: Operator, like: Tensor) -> float:
@@ -155,4 +158,4 @@ def _squared_norm(operator: Operator, like: Tensor) -> float:
     x = torch.randn(like.shape, generator=torch.Generator().manual_seed(0), dtype=like.dtype).to(like.device)
     for _ in range(50):
         x = operator.adjoint(operator.apply(x / x.norm()))
-    return 1.05 * x.norm().item()
+    return 1.05 * float(x.norm())

@@ -227,4 +227,5 @@ def _whitening(covariance: Tensor, floor: float, power: float = 1.0) -> Tensor:
     values, axes = torch.linalg.eigh((covariance + covariance.T).cpu().double() / 2)
     spread = values.clamp(min=0).sqrt()
     spread = (spread / spread.max()).clamp(min=floor) ** power
-    return (axes / spread).T.to(covariance)
+    whitening: Tensor = (axes / spread).T.to(covariance)
+    return whitening

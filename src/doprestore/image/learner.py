@@ -112,7 +112,8 @@ class Learner:
 
     def _phi(self, z: Tensor, filled: Tensor) -> Tensor:
         with self._precision:
-            return self.network(z.contiguous(memory_format=torch.channels_last), filled)
+            picture: Tensor = self.network(z.contiguous(memory_format=torch.channels_last), filled)
+            return picture
 
     def state_dict(self) -> State:
         """All that the next step depends on."""

@@ -122,5 +122,5 @@ def orthogonalised(matrices: Tensor) -> Tensor:
         polynomial = a * identity + b * gram + c * gram @ gram
         product = polynomial @ product
         gram = polynomial @ gram @ polynomial
-    x = product @ x
-    return x.mT if tall else x
+    answer: Tensor = product @ x
+    return answer.mT if tall else answer

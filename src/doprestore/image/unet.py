@@ -19,7 +19,7 @@ SKIP_CHANNELS = 4
 # Channels of the fixed random input, as there.
 INPUT_CHANNELS = 32
 # Sides in pixels must be multiples of this.
-STRIDE = 2**SCALES
+STRIDE = 1 << SCALES
 # They must have at least so many pixels: at 1x1 reflection padding fails.
 MIN_SIDE = 2 * STRIDE
 # Up to so many pixels a CPU spends its time on calling operations, whatever these do.
@@ -84,7 +84,8 @@ class Scale(nn.Module):
             deep = self.inner(deep)  # (N, width, H/2, W/2)
         if x.device.type == "cpu" and x[0, 0].numel() <= SMALL:
             deep = nn.functional.interpolate(deep, scale_factor=2, mode="bilinear")  # (N, width, H, W)
-            return self.up(self.norm(torch.cat([self.skip(x), deep], dim=1)))  # (N, width, H, W)
+            answer: Tensor = self.up(self.norm(torch.cat([self.skip(x), deep], dim=1)))  # (N, width, H, W)
+            return answer
         return self._joined(x, Doubled.apply(deep))
 
     def _joined(self, x: Tensor, deep: Tensor) -> Tensor:
@@ -108,7 +109,8 @@ class Scale(nn.Module):
             x = nn.functional.batch_norm(part, None, None, scale, shift, training=True)
             x = x.contiguous(memory_format=torch.channels_last)
             parts.append(conv._conv_forward(x, weight, None))
-        return last(activation(norm(parts[0].add_(parts[1]))))
+        answer: Tensor = last(activation(norm(parts[0].add_(parts[1]))))
+        return answer
 
 
 class UNet(nn.Module):

@@ -125,8 +125,8 @@ def _is_numeric(dtype: Any) -> bool:
 
 def _numpy_type(column: pandas.Series) -> np.dtype:
     """The NumPy type of a numeric column, nullable and Arrow ones too."""
-    found = getattr(column.dtype, "numpy_dtype", column.dtype)
-    return np.dtype(found)
+    found: np.dtype = np.dtype(getattr(column.dtype, "numpy_dtype", column.dtype))
+    return found
 
 
 def _counts(column: pandas.Series) -> bool:

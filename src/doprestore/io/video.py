@@ -154,7 +154,8 @@ class _Frames:
 def _expected(frames: int, which: slice) -> int:
     """How many frames will be taken, of so many (0: unknown)."""
     last = frames if which.stop is None else min(frames or which.stop, which.stop)
-    return max(1, -(-(last - which.start) // which.step))
+    count: int = max(1, -(-(last - which.start) // which.step))
+    return count
 
 
 def _check_memory(path: Path, shape: tuple[int, ...], size: int) -> None:

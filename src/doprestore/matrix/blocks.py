@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 # Entries worked on at a time: 512 KB of float64.
@@ -10,4 +11,4 @@ BLOCK = 2**16
 
 def blocks(x: Tensor, like: Tensor | None = None) -> tuple[Tensor, ...]:
     """Views of a few rows of ``x`` each, together all of it; ``like``: as many rows each as for that tensor."""
-    return x.split(max(1, BLOCK // (x if like is None else like).shape[1]))
+    return torch.split(x, max(1, BLOCK // (x if like is None else like).shape[1]))

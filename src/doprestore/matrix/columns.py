@@ -91,4 +91,5 @@ def unmixed_noise(residual: Tensor, good: Tensor, factor: Tensor, inverse: Tenso
     simple = squares / free.clamp_min(1e-9)
     mixing.diagonal().add_(1e-6 * mixing.diagonal().mean() + 1e-300)
     variances = torch.linalg.solve_ex(mixing, squares)[0].maximum(NEGATIVE * simple).clamp_min(1e-300)
-    return variances.sqrt()
+    deviations: Tensor = variances.sqrt()
+    return deviations

@@ -93,7 +93,8 @@ class RobustPCA(_Base):
         """Samples (samples, features) of coordinates (samples, rank)."""
         if not hasattr(self, "components_"):
             raise _not_fitted()
-        return np.asarray(X) @ self.components_
+        samples: np.ndarray = np.asarray(X) @ self.components_
+        return samples
 
     @property
     def _n_features_out(self) -> int:
@@ -107,9 +108,11 @@ class RobustPCA(_Base):
             from sklearn.utils.validation import validate_data
         except ImportError:
             if hasattr(self, "_validate_data"):  # scikit-learn before 1.6
-                return self._validate_data(X, force_all_finite="allow-nan", **options)
+                checked: np.ndarray = self._validate_data(X, force_all_finite="allow-nan", **options)
+                return checked
             return self._checked_alone(X, reset=reset)
-        return validate_data(self, X, ensure_all_finite="allow-nan", **options)
+        checked = validate_data(self, X, ensure_all_finite="allow-nan", **options)
+        return checked
 
     def _checked_alone(self, X: ArrayLike, *, reset: bool) -> np.ndarray:
         array = checked_array(X)
@@ -135,4 +138,5 @@ def _not_fitted() -> Exception:
         from sklearn.exceptions import NotFittedError
     except ImportError:
         return InputError(text)
-    return NotFittedError(text)
+    error: Exception = NotFittedError(text)
+    return error

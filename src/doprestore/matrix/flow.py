@@ -129,7 +129,8 @@ class Flow:
     def _orthonormal(self, matrix: Tensor, columns: int) -> Tensor:
         """A basis (rows, columns) near the leading left singular vectors of ``matrix``, by one random projection."""
         random = torch.randn((matrix.shape[1], columns), generator=self.generator)  # on the CPU: same on every device
-        return torch.linalg.qr(matrix @ random.to(matrix))[0]
+        basis: Tensor = torch.linalg.qr(matrix @ random.to(matrix))[0]
+        return basis
 
 
 def _damped_gram(factor: Tensor, delta: float) -> Tensor:

@@ -69,7 +69,8 @@ def weighted_fit(y: Tensor, basis: Tensor, outer: Tensor, weights: Tensor) -> Te
     ridge = limits.eps * normal.diagonal(dim1=1, dim2=2).amax(1) + limits.tiny
     normal = normal + ridge[:, None, None] * torch.eye(rank, dtype=y.dtype, device=y.device)
     right = (basis.T @ (weights * y)).T[:, :, None]
-    return torch.linalg.solve(normal, right)[:, :, 0].T
+    coordinates: Tensor = torch.linalg.solve(normal, right)[:, :, 0].T
+    return coordinates
 
 
 def _median(size: Tensor, known: Tensor | None) -> Tensor:

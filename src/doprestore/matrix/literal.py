@@ -45,7 +45,7 @@ class DescentMachine:
         self.descent.step()
 
     def residual(self) -> float:
-        return 2 * math.sqrt(self.descent.loss.item()) / torch.linalg.vector_norm(self.y).item()
+        return 2 * math.sqrt(self.descent.loss.item()) / float(torch.linalg.vector_norm(self.y))
 
     def split(self) -> Split:
         low_rank, sparse = self.descent.low_rank(), self.descent.outliers.value()

@@ -130,7 +130,8 @@ def _least_squares(z: Tensor, good: Tensor, v: Tensor) -> Tensor:
     """(rows,): the sum of squares that the best fit of each row of ``z`` leaves over its good entries."""
     weights = good.to(v)
     u = torch.linalg.solve(_grams(weights, v), (weights * z) @ v)
-    return (weights * (z - u @ v.T)).square().sum(1)
+    left: Tensor = (weights * (z - u @ v.T)).square().sum(1)
+    return left
 
 
 def _grams(weights: Tensor, v: Tensor) -> Tensor:

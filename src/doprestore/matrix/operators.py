@@ -47,7 +47,7 @@ class Stack:
 
     def norm(self) -> float:
         """‖A‖, the largest singular value of the m x (rows·columns) matrix."""
-        return torch.linalg.matrix_norm(self._flat, 2).item()
+        return float(torch.linalg.matrix_norm(self._flat, 2))
 
 
 Operator = Identity | EntryMask | Stack

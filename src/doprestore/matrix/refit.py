@@ -64,7 +64,7 @@ class Refit:
         self.u = (u * sigma).to(self.y.dtype)  # (rows, rank), carries the scale
         self.v = v.to(self.y.dtype).contiguous()  # (columns, rank), orthonormal
         self.decay = decay
-        self.scale = torch.linalg.vector_norm(sigma).item() / math.sqrt(y.numel())  # of a typical entry
+        self.scale = float(torch.linalg.vector_norm(sigma)) / math.sqrt(y.numel())  # of a typical entry
         self.total = y.numel() if known is None else int(torch.count_nonzero(known))
         generator = torch.Generator().manual_seed(len(sample))
         self.some_rows = some_lines(y.shape[0], generator, y.device)

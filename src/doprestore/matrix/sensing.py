@@ -201,7 +201,8 @@ def _least_squares(design: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     # A tiny ridge instead of a driver for deficient ranks, which exists on the CPU only.
     gram = design.T @ design
     gram.diagonal().add_(1e-14 * gram.diagonal().mean() + 1e-300)
-    return torch.linalg.solve_ex(gram, design.T @ y)[0].nan_to_num(0.0, 0.0, 0.0)
+    solution: torch.Tensor = torch.linalg.solve_ex(gram, design.T @ y)[0].nan_to_num(0.0, 0.0, 0.0)
+    return solution
 
 
 def _start(operator: Stack, y: torch.Tensor, settings: MatrixSettings, alpha: float) -> tuple[Descent, float, float]:

@@ -39,7 +39,8 @@ class Law:
     def beyond(self, size: np.ndarray) -> np.ndarray:
         """The probability that |noise| is larger than ``size`` standard deviations."""
         x, beyond, _ = _table(self.degrees)
-        return np.interp(np.asarray(size) / self.scale, x, beyond)
+        probability: np.ndarray = np.interp(np.asarray(size) / self.scale, x, beyond)
+        return probability
 
 
 def fit_law(counts: np.ndarray) -> Law:

@@ -62,15 +62,17 @@ class Background:
 
     @property
     def rank(self) -> int:
-        return self.light.shape[1]
+        return len(self.pixels)
 
     def frame(self, number: int) -> np.ndarray:
         """The background of one frame, (columns,), float32."""
-        return self.light[number] @ self.pixels
+        still: np.ndarray = self.light[number] @ self.pixels
+        return still
 
     def foreground(self, number: int, values: np.ndarray) -> np.ndarray:
         """Which of the values (columns,) of that frame do not belong to the background."""
-        return np.abs(values.astype(np.float32) - self.frame(number)) > self.at * self.noise
+        moving: np.ndarray = np.abs(values.astype(np.float32) - self.frame(number)) > self.at * self.noise
+        return moving
 
 
 def background(
@@ -169,7 +171,8 @@ def _light(y: Tensor, least: float) -> tuple[Tensor, float, bool]:
 def _ordered(light: Tensor) -> Tensor:
     """The same span: brightness first, what is orthogonal to it after; all as long as ones."""
     q, triangle = torch.linalg.qr(light)
-    return q * triangle.diagonal().sign() * math.sqrt(len(light))
+    ordered: Tensor = q * triangle.diagonal().sign() * math.sqrt(len(light))
+    return ordered
 
 
 def _most(frames: int) -> int:
@@ -216,7 +219,7 @@ def _change(y: Tensor, light: Tensor, pixels: Tensor, spread: Tensor, near: Tens
     for which in range(frames - 1, max(-1, frames - 6), -1):
         if squares[which].clamp_min(0).sqrt() < edge:
             return None
-        direction = directions[:, which]
+        direction: Tensor = directions[:, which]
         shown = direction @ rest
         if _spread(direction) >= MANY_FRAMES * frames and _spread(shown) >= MANY_PIXELS * columns:
             return direction

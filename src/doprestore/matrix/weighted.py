@@ -254,7 +254,7 @@ class WeightedFit:
     def _limit(self) -> float:
         """What the largest singular value of noise alone may be: of N(0, σ²) noise, σ (√rows + √columns); of noise of
         unequal size or with gaps, at most the root of the largest sums of squares along rows and along columns."""
-        across, squares, expected = 0.0, 0.0, 0.0
+        across = squares = expected = 0.0
         power = self.noise.square()
         down = torch.zeros_like(power)
         for _, residual, trusted in self._trusted():
@@ -267,7 +267,8 @@ class WeightedFit:
         base = math.sqrt(rows) + math.sqrt(columns)
         chance = 1.5 * (1 / math.sqrt(rows) + 1 / math.sqrt(columns)) ** (1 / 3) / base
         bound = (math.sqrt(across) + math.sqrt(down.max().item())) * math.sqrt(squares / max(expected, 1e-300))
-        return max(bound * (MARGIN + chance), self.floor * (self.base / self.unit).median().item() * base)
+        least = self.floor * float((self.base / self.unit).median()) * base
+        return float(max(bound * (MARGIN + chance), least))
 
     def _keep(self, count: int) -> None:
         """Leave out the weakest directions."""

@@ -81,7 +81,8 @@ def _spread(low_rank: np.ndarray) -> np.ndarray:
     """(columns,): the width of each column, without its extremes."""
     filled = np.nan_to_num(low_rank)
     width = np.percentile(filled, 99, axis=0) - np.percentile(filled, 1, axis=0)
-    return np.where(width > 0, width, np.abs(filled).max(axis=0) + np.finfo(np.float32).tiny)
+    spread: np.ndarray = np.where(width > 0, width, np.abs(filled).max(axis=0) + np.finfo(np.float32).tiny)
+    return spread
 
 
 def _low_rank_map(low_rank: np.ndarray) -> Tensor:

@@ -45,7 +45,8 @@ FIGURES = {
 
 def load(name: str) -> Figure:
     """The figure of that name in :data:`FIGURES`."""
-    return getattr(import_module(f"doprestore.reproduce.{FIGURES[name].module}"), name.upper())
+    figure: Figure = getattr(import_module(f"doprestore.reproduce.{FIGURES[name].module}"), name.upper())
+    return figure
 
 
 def sharing(name: str) -> list[str]:

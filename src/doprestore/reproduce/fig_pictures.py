@@ -88,7 +88,8 @@ def _cells_3(plan: Plan) -> list[Cell]:
 
 
 def by_picture(row: Row) -> str:
-    return row["picture"]
+    picture: str = row["picture"]
+    return picture
 
 
 def _plot_3(rows: list[Row], plan: Plan, title: str, restored: Callable[[Cell], Tensor]) -> bytes:

@@ -54,7 +54,7 @@ def limit(operator: Stack, y: torch.Tensor, gamma: float, alpha: float, tau: flo
 
 def objective(x: torch.Tensor, s: torch.Tensor, alpha: float) -> float:
     """‖X‖_* + λ‖s‖_1 of eq. (8) with λ = 1/α."""
-    return (torch.linalg.matrix_norm(x, "nuc") + s.abs().sum() / alpha).item()
+    return float(torch.linalg.matrix_norm(x, "nuc") + s.abs().sum() / alpha)
 
 
 def optimum(operator: Stack, y: torch.Tensor, alpha: float) -> tuple[torch.Tensor, torch.Tensor]:

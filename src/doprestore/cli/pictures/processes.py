@@ -52,7 +52,8 @@ class Worker:
     def outcome(self) -> tuple[str, str]:
         """What became of the job, as :func:`attempt` says it; a process that died has failed."""
         try:
-            return self.pipe.recv()
+            outcome: tuple[str, str] = self.pipe.recv()
+            return outcome
         except (EOFError, OSError):
             self.process.join()
             return "failed", f"its process died with {_exit(self.process.exitcode)}; too little memory for --jobs?"
