@@ -7,7 +7,7 @@ import torch
 from plain_unet import PlainUNet
 
 from doprestore.image.optimizer import MuonAndAdam, muon_step, orthogonalised
-from doprestore.image.unet import INPUT_CHANNELS, SMALL, Doubled, UNet
+from doprestore.image.unet import INPUT_CHANNELS, SMALL, Doubled, Reflected, UNet
 
 
 @pytest.mark.parametrize(("channels", "width", "height", "side"), [(1, 4, 64, 96), (3, 8, 96, 64)])
@@ -59,6 +59,19 @@ def test_doubling_has_the_gradient_of_bilinear_upsampling(layout, device):
     plain = torch.nn.functional.interpolate(x, scale_factor=2, mode="bilinear")
     ours = Doubled.apply(x)
     assert torch.equal(ours, plain)
+    (expected,) = torch.autograd.grad((plain * weight).sum(), x)
+    (got,) = torch.autograd.grad((ours * weight).sum(), x)
+    torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("sides", [(2, 2), (3, 5), (9, 6)])
+def test_reflection_in_place_is_that_of_pytorch_in_value_and_gradient(sides, layout, device):
+    x = torch.randn(2, 4, *sides, device=device).to(memory_format=layout).requires_grad_()
+    plain = torch.nn.functional.pad(x, (1, 1, 1, 1), mode="reflect")
+    ours = Reflected.apply(x)
+    assert torch.equal(ours, plain)
+    weight = torch.randn_like(plain)
     (expected,) = torch.autograd.grad((plain * weight).sum(), x)
     (got,) = torch.autograd.grad((ours * weight).sum(), x)
     torch.testing.assert_close(got, expected)

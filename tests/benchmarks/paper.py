@@ -68,7 +68,8 @@ def lines(plan: Plan, folder: Path) -> Iterator[str]:
         step, _, last, best, composed, _, seconds = curve[-1]
         state = f"{step:.0f}" if is_finished(cell, curve) else f"{step:.0f} of {cell['steps']}: unfinished"
         put_together = "" if math.isnan(composed) else f"{composed:.2f}"  # only s tells what to compose of
-        yield f"| {told} | {state} | {last:.2f} | {best:.2f} | {best - last:.2f} | {put_together} | {seconds:.0f} |"
+        took = "" if math.isnan(seconds) else f"{seconds:.0f}"  # paper_gpu.py does not know
+        yield f"| {told} | {state} | {last:.2f} | {best:.2f} | {best - last:.2f} | {put_together} | {took} |"
     for name in ORDER:
         cells = load(name).cells(plan)
         done = [cell for cell in cells if is_finished(cell, curves[run_name(cell)])]

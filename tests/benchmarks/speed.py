@@ -52,12 +52,12 @@ def save(path: Path, values: Tensor) -> None:
     Image.fromarray((values * 255).round().byte().permute(1, 2, 0).numpy()).save(path, compress_level=1)
 
 
-def run(checkout: Path, source: Path, folder: Path, threads: int, options: list[str]) -> dict:
+def run(checkout: Path, source: Path, folder: Path, threads: int, options: list[str], device: str) -> dict:
     """One run of the command: what it took, and what its JSON says."""
     answer, facts = folder / "answer.png", folder / "facts.json"
     for path in (answer, facts):
         path.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "doprestore", "image", source, answer, "--json", facts, "--device", "cpu", *options]
+    command = [sys.executable, "-m", "doprestore", "image", source, answer, "--json", facts, "--device", device, *options]
     environment = {**os.environ, "PYTHONPATH": str(checkout / "src"), "OMP_NUM_THREADS": str(threads),
                    "MKL_NUM_THREADS": str(threads)}  # fmt: skip
     start = time.perf_counter()
@@ -85,10 +85,10 @@ def measured(side: int, damage: str, checkouts: dict[str, Path], args: argparse.
         save(folder / "damaged.png", damaged)
         for _ in range(args.repeats):
             for which, checkout in checkouts.items():
-                row = run(checkout, folder / "damaged.png", folder, args.threads, args.options.split())
+                row = run(checkout, folder / "damaged.png", folder, args.threads, args.options.split(), args.device)
                 with Image.open(folder / "answer.png") as image:
                     answer = np.array(image).transpose(2, 0, 1) / np.float32(255)
-                row |= {"side": side, "damage": damage, "checkout": which, "threads": args.threads,
+                row |= {"side": side, "damage": damage, "checkout": which, "threads": args.threads, "device": args.device,
                         "psnr": min(99.0, psnr(original, answer))}  # fmt: skip
                 runs[which].append(row)
                 print(text(row), flush=True)
@@ -141,6 +141,7 @@ def main() -> None:
     parser.add_argument("--against-up-to", type=int, default=512, metavar="SIDE", help="larger ones by this checkout alone")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--device", default="cpu", help="cpu or cuda; --threads counts for both")
     parser.add_argument("--options", default="", help="more options of `doprestore image`, in one string")
     parser.add_argument("-o", "--output", type=Path, help="append every run to this .jsonl")
     args = parser.parse_args()

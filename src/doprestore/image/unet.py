@@ -26,6 +26,45 @@ MIN_SIDE = 2 * STRIDE
 SMALL = 64 * 64
 
 
+class Reflected(torch.autograd.Function):
+    """(N, C, H, W) -> (N, C, H + 2, W + 2), reflected at the borders as by ``pad(mode="reflect")``.
+
+    That one copies from and to channels_last, in value and gradient; this keeps the order.
+    """
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor) -> Tensor:
+        n, channels, height, width = x.shape
+        y = x.new_empty((n, height + 2, width + 2, channels)).permute(0, 3, 1, 2)  # channels_last
+        y[:, :, 1:-1, 1:-1] = x
+        y[:, :, 0, 1:-1] = x[:, :, 1]
+        y[:, :, -1, 1:-1] = x[:, :, -2]
+        y[:, :, :, 0] = y[:, :, :, 2]
+        y[:, :, :, -1] = y[:, :, :, -3]
+        return y
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
+        x = gradient[:, :, 1:-1, 1:-1].contiguous(memory_format=torch.channels_last)
+        sides = gradient[:, :, :, :: gradient.shape[3] - 1].clone()  # (N, C, H + 2, 2)
+        sides[:, :, 2] += sides[:, :, 0]
+        sides[:, :, -3] += sides[:, :, -1]
+        x[:, :, 1] += gradient[:, :, 0, 1:-1]
+        x[:, :, -2] += gradient[:, :, -1, 1:-1]
+        x[:, :, :, 1] += sides[:, :, 1:-1, 0]
+        x[:, :, :, -2] += sides[:, :, 1:-1, 1]
+        return x
+
+
+class Convolution(nn.Conv2d):
+    """That of PyTorch, which on a GPU reflects without copies."""
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if self.padding_mode != "reflect" or not input.is_cuda:
+            return super()._conv_forward(input, weight, bias)
+        return nn.functional.conv2d(Reflected.apply(input), weight, bias, self.stride)
+
+
 def _block(inputs: int, outputs: int, kernel: int, padding: str, stride: int = 1) -> nn.Sequential:
     """Convolution -> batch norm -> LeakyReLU, at PyTorch's default (Kaiming-uniform) initialisation.
 
@@ -33,7 +72,7 @@ def _block(inputs: int, outputs: int, kernel: int, padding: str, stride: int = 1
     """
     # A 1x1 convolution that reflects would copy its input.
     mode: Literal["zeros", "reflect"] = "reflect" if padding == "reflect" and kernel > 1 else "zeros"
-    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, padding_mode=mode, bias=False)
+    conv = Convolution(inputs, outputs, kernel, stride, padding=kernel // 2, padding_mode=mode, bias=False)
     return nn.Sequential(conv, _norm(outputs), nn.LeakyReLU(0.2, inplace=True))
 
 

@@ -1,0 +1,46 @@
+"""Networks of the paper's preset that make their steps stacked make the same steps."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import salted, waves
+
+from doprestore.image.settings import image_settings
+from doprestore.reproduce.long_run import LongRun
+
+sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
+paper_gpu = pytest.importorskip("paper_gpu")
+
+
+class Member:
+    """Stands for a run that has files. In double precision, for the first steps make rounding grow tenfold each."""
+
+    def __init__(self, loss: str | None, seed: int, alpha: float):
+        clean = waves(3, 64, 64).roll(7 * seed, 2)
+        settings = image_settings("paper", width=8, steps=30, seed=seed, alpha=alpha, device="cpu", precision="float32")
+        self.run, self.is_l1 = LongRun(salted(clean, 0.3), clean, settings, loss), loss == "l1"
+        self.run.fit.input_noise = 0.0  # for it is drawn in another order
+        self.run.fit.network.double()
+        for owner in (self.run, self.run.fit, self.run.fit.outliers):
+            for name, value in list(vars(owner).items()):
+                if isinstance(value, torch.Tensor):
+                    setattr(owner, name, value.double())
+
+
+def test_stacked_networks_make_the_steps_that_they_make_alone(monkeypatch):
+    monkeypatch.setattr(paper_gpu, "INPUT_NOISE", 0.0)
+    given = [(None, 0, 500.0), (None, 1, 2e5), ("l1", 2, 500.0), ("l2", 3, 500.0)]
+    alone, stacked = ([Member(*arguments) for arguments in given] for _ in range(2))
+    stack = paper_gpu.Stack(stacked)
+    for _ in range(3):
+        stack.step()
+        for member in alone:
+            member.run.step()
+    for one, other in zip(alone, stacked, strict=True):
+        for of in (lambda run: run.fit.output, lambda run: run.fit.outliers.g, lambda run: run._best, lambda run: run.loss):
+            torch.testing.assert_close(of(other.run), of(one.run), rtol=1e-9, atol=1e-9)
+    assert alone[1].run.fit.outliers.value().abs().max() > 1e-6  # s has moved, so that it has been compared
