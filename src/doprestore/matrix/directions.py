@@ -186,7 +186,8 @@ def _least_absolute(basis: Tensor, held: Tensor, costs: Tensor) -> Tensor:
     """(at most k, rank): w of the least Σ costs |basis w| with ⟨held, w⟩ = 1, for each row of ``held`` (k, rank) and of
     ``costs`` (k, lines), by reweighted least squares; without those that are seen to be dense after HALFWAY rounds."""
     rank = basis.shape[1]
-    products = (basis[:, :, None] * basis[:, None, :]).flatten(1)
+    i, j = torch.triu_indices(rank, rank, device=basis.device)  # a Gram matrix has but half of its entries to be computed
+    products = basis[:, i] * basis[:, j]
     w = held / held.square().sum(1, keepdim=True)
     for number in range(ROUNDS):
         x = (w @ basis.T).abs()
@@ -197,7 +198,8 @@ def _least_absolute(basis: Tensor, held: Tensor, costs: Tensor) -> Tensor:
                 break
         x = x * costs
         weights = costs.square() / (x + FALLS**number * x.mean(1, keepdim=True) + 1e-300)
-        gram = (weights @ products).reshape(-1, rank, rank)
+        gram = basis.new_empty(len(w), rank, rank)
+        gram[:, i, j] = gram[:, j, i] = weights @ products
         gram.diagonal(dim1=1, dim2=2).add_(1e-14 * gram.diagonal(dim1=1, dim2=2).mean(1, keepdim=True))
         w = torch.linalg.solve_ex(gram, held)[0]
         w = torch.nan_to_num(w / (w * held).sum(1, keepdim=True))

@@ -29,6 +29,8 @@ ATTEMPTS = ((10, 0.5), (20, 0.7), (40, 0.85))
 POLISH_DECAY, LAST_DECAY = 0.7, 0.9
 # Steps without progress after which a fit of one rank less than an exact one is given up: an exact one comes nearer at once.
 BRIEF = 4
+# Steps of the flow for columns that are new in it: after 5, rank 50 was tried as rank 32 first.
+NEW_COLUMNS = 10
 # The factor by which the penalty of the convex solver grows in a step.
 PENALTY_GROWTH = 1.2
 # Singular values below this share of the first say nothing: of the flow, and of the convex limit, computed to 1e-7.
@@ -129,7 +131,7 @@ class FastSolver:
             self.flow.step()
             if self.flow.steps == self.flow_target:
                 if self.flow.grow():
-                    self.flow_target += 5
+                    self.flow_target += NEW_COLUMNS
                 else:
                     self.flow.release()
                     self._try_refit(*self.flow.spectrum(), FLOW_FLOOR, ATTEMPTS[self.attempt][1])
