@@ -18,7 +18,7 @@ def test_a_row_with_mostly_shifted_cells_is_left_empty_where_a_constant_explains
     result = rpca(problem.data + constant)
     assert problem.wrong[worst].sum() == 22
     assert result.solution == "exact" and result.rank == 4
-    assert worst in result.empty_rows and len(result.empty_rows) <= 6 and not result.empty_columns
+    assert worst in result.empty_rows and len(result.empty_rows) <= 18 and not result.empty_columns
     seen = np.isfinite(result.low_rank)
     assert np.abs(result.low_rank - problem.truth - constant)[seen].max() < 1e-12 * abs(constant) + 1e-7
     assert (result.sparse != 0)[seen].tolist() == problem.wrong[seen].tolist()
@@ -60,10 +60,12 @@ def test_too_many_such_lines_are_no_exact_fit():
     assert not are_few((some, torch.zeros(5, dtype=torch.bool)))
 
 
-def test_lines_that_nothing_determines_do_not_hide_a_direction_of_two_columns():
-    """Column 9 agrees with nothing much, and so may have whatever part of two directions that lift the cells of two columns
-    each by 100: "exact" said so once, with rank 6 for 4."""
-    problem = make("exact shift", 23, 27, seed=152, share=0.3)
+@pytest.mark.parametrize("rows, columns, seed", [(23, 27, 152), (32, 38, 161)])
+def test_no_wrong_claim_of_small_tables_with_mostly_shifted_lines(rows, columns, seed):
+    """Two that were claimed to be exact once. 152, with rank 6 for 4: column 9 agrees with nothing much, and so may have
+    whatever part of two directions that lift two columns each by 100. 161: 24 of 38 cells of row 3 are shifted, which chance
+    does to one in a hundred such tables."""
+    problem = make("exact shift", rows, columns, seed, share=0.3)
     result = rpca(problem.data + 1000)
     seen = np.isfinite(result.low_rank)
     assert result.solution != "exact" or np.abs(result.low_rank - problem.truth - 1000)[seen].max() < 1e-6

@@ -30,6 +30,8 @@ DECAY, ROUNDS = 0.55, 60
 SAMPLE, LOOK = 1000, 2
 # How closely entries agree, in typical ones; rows of which less than this share does are fitted once more, each by itself.
 AGREES_TO, HALF = 1e-10, 0.5
+# So many of these at a time.
+AT_ONCE = 400
 
 
 def some_rows(y: Tensor) -> Tensor | None:
@@ -63,10 +65,15 @@ def fit_rows(y: Tensor, v: Tensor) -> Tensor:
     of its outliers."""
     narrow = v.float()
     products = (narrow[:, :, None] * narrow[:, None, :]).flatten(1)
-    return torch.cat([_fit_block(block, v, narrow, products) for block in blocks(y)])
+    parts, astray = zip(*(_fit_block(block, v, narrow, products) for block in blocks(y)), strict=True)
+    u = torch.cat(parts)
+    for rows in torch.cat(astray).nonzero()[:, 0].split(AT_ONCE):  # together, for each call costs more than a row
+        u[rows] = fit_lines(y[rows].T, v)[0].T
+    return u
 
 
-def _fit_block(y: Tensor, v: Tensor, narrow: Tensor, products: Tensor) -> Tensor:
+def _fit_block(y: Tensor, v: Tensor, narrow: Tensor, products: Tensor) -> tuple[Tensor, Tensor]:
+    """The coefficients of some rows, and which of them little agrees with, bool (rows,)."""
     coarse, rank = y.float(), v.shape[1]
     u = coarse @ narrow
     scale = u.square().mean().sqrt().item() * (rank / len(v)) ** 0.5  # of a typical entry
@@ -94,7 +101,4 @@ def _fit_block(y: Tensor, v: Tensor, narrow: Tensor, products: Tensor) -> Tensor
         right = (good * (y - u @ v.T)) @ v
         u = u + torch.nan_to_num(torch.cholesky_solve(right[:, :, None], factor)[:, :, 0])
     agreeing = (y - u @ v.T).abs() <= AGREES_TO * scale
-    strange = agreeing.sum(1) < HALF * len(v)
-    if bool(strange.any()):
-        u[strange] = fit_lines(y[strange].T, v)[0].T
-    return u
+    return u, agreeing.sum(1) < HALF * len(v)
