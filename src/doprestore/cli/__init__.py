@@ -85,10 +85,10 @@ def cli(ctx: click.Context) -> int | None:
 
 
 # How threads wait for each other, said before torch is imported: asleep, after a fraction of a millisecond. On a busy
-# machine a round of the search on 256x256 took 4 s with two threads, and over 100 s where they wait busily, as is usual;
-# to sleep at once takes nearly twice as long on a free one (tests/benchmarks/threads.py). With a count of 3000 `doprestore
-# image --threads 2` takes a tenth longer than with 20 000 to 60 000 for 512x512, and a quarter on a busy machine.
-WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "20000"}
+# machine a round of the search on 256x256 took 4 s with two threads, and over 100 s where they wait busily, as is usual.
+# The count: 3000 takes a seventh longer than 8000 to 100 000 for 512x512 on a free machine; beside two busy programs a
+# round for 256x256 took at most 1.1 s with 3000, 2.2 with 8000 and 4.5 with 20 000 (tests/benchmarks/threads.py, thrice).
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "8000"}
 
 
 def main(args: list[str] | None = None) -> None:

@@ -61,8 +61,10 @@ class Convolution(nn.Conv2d):
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if self.padding_mode != "reflect" or not input.is_cuda:
-            return super()._conv_forward(input, weight, bias)
-        return nn.functional.conv2d(Reflected.apply(input), weight, bias, self.stride)
+            result: Tensor = super()._conv_forward(input, weight, bias)
+            return result
+        padded: Tensor = Reflected.apply(input)
+        return nn.functional.conv2d(padded, weight, bias, self.stride)
 
 
 def _block(inputs: int, outputs: int, kernel: int, padding: str, stride: int = 1) -> nn.Sequential:
