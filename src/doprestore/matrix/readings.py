@@ -19,8 +19,8 @@ from doprestore.matrix.blocks import blocks
 from doprestore.matrix.lines import fit_lines
 from doprestore.matrix.verdict import MOST_LINES, SPARE
 
-# The lines of a table that may be expected to be misread, of all that are not left empty. Of 60 tables that are off by 100 on
-# 30 % of their cells and have a constant of 1000, with 20 to 150 rows and columns, 41 are claimed to be exact at 0.01 (and one
+# The lines of a table that may be expected to be misread, of all that are not left empty. Of 60 tables of 20 to 150 rows and
+# columns with a constant of 1000 that are off by 100 on 30 % of their cells, 41 are claimed to be exact at 0.01 (where one
 # in a hundred would be wrong), 30 at 0.001 and 24 at 0.0001.
 MISREAD = 0.001
 # Those that are certain without another look may be this share of these.
