@@ -10,7 +10,7 @@ from PIL import Image
 
 import doprestore.cli.pictures.estimate as estimate
 import doprestore.image.portions as portions
-from doprestore.cli.pictures.estimate import Estimator, Stages
+from doprestore.cli.pictures.estimate import USUAL_ROUNDS, Estimator, Stages
 from doprestore.cli.pictures.jobs import Choices
 from doprestore.image.memory import ANSWER_VALUE, light_bytes, paper_bytes
 from doprestore.image.portions import recover
@@ -49,14 +49,15 @@ def test_every_picture_and_all_of_them(run_cli, scans, second_a_step):
     code, stdout, stderr = run_cli(*args)
     lines = stdout.splitlines()
     assert code == 1 and stderr.startswith("doprestore: error: scans/bad.png: is not a") and stderr.count("\n") == 1
-    assert re.fullmatch(r"scans/0.png: PNG, 8x9 colour, uint8, about .* s if damaged, \d+ MB; to out/0.png", lines[0])
+    assert re.fullmatch(r"scans/0.png: PNG, 8x9 colour, uint8, about .* s if damaged \(.*\), \d+ MB; to out/0.png", lines[0])
     assert lines[1] == "out/1.png: exists, skipped"
-    # 3 s; 3 times 3 and 20 s; 3 times 12 rounds of 5 s more, and the fit, of twice the steps, halved after the network.
-    told = "about 3.0 s if undamaged, 29 s to 3 min 29 s if damaged, "
+    # 3 s; 3 times 3 and usually 4 rounds of 5 s, and the fit, halved after the network; 3 times 3 and 20 s; 3 times 12
+    # rounds of 5 s more, and the fit, of twice the steps, halved.
+    told = "about 3.0 s if undamaged, 1 min 19 s if damaged (29 s to 3 min 29 s), "
     assert lines[3].startswith(f"scans/grey.tif: TIFF, 128x96 grey, uint8, {told}")
     assert lines[4] == "scans/notes.txt: no picture, left alone"
     assert re.match(
-        r"3 to restore, 1 skipped, 1 failed: about 5.5 s if undamaged, [^,]+ to [^,]+ if damaged, "
+        r"3 to restore, 1 skipped, 1 failed: about 5.5 s if undamaged, [^,]+ if damaged \([^,]+ to [^,]+\), "
         r"\d+ MB of .* GB that are free; 1 other file left",
         lines[5],
     )
@@ -79,6 +80,7 @@ def test_time_and_memory_grow_with_the_picture(second_a_step):
     units = 1200 * 1600 / 64**2
     assert many.undamaged == pytest.approx(units)
     assert many.least == pytest.approx(3 * units + 20)
+    assert many.usual == pytest.approx((5 * USUAL_ROUNDS + 3) * units + 10)
     assert many.most == pytest.approx((5 * NET_ROUNDS + 3) * units + 20)
     assert many.bytes == light_bytes((3, 1200, 1600))
 
@@ -92,7 +94,7 @@ def test_a_long_fit_without_a_network_may_be_the_most(monkeypatch):
 def test_without_a_search_there_is_one_time(second_a_step):
     settings = image_settings("paper", width=8, device="cpu")
     told = Estimator(settings, Choices())((3, 64, 64))
-    assert told.undamaged == told.least == told.most == pytest.approx(10 * settings.steps)
+    assert told.undamaged == told.least == told.usual == told.most == pytest.approx(10 * settings.steps)
     assert told.bytes == paper_bytes((3, 64, 64), settings, torch.device("cpu"))
 
 

@@ -115,7 +115,7 @@ def test_fits_images_of_every_hdu(tmp_path):
     packed = fits.CompImageHDU(np.full((4, 3), 3, np.int16), name="DQ")
     table = fits.BinTableHDU.from_columns([fits.Column("x", "E", array=np.zeros(2))])
     fits.HDUList([fits.PrimaryHDU(), images[0], table, images[1], packed]).writeto(tmp_path / "a.fits")
-    with pytest.raises(InputError, match=r"a\.fits: has 3 images; choose one with --page 1 \.\.\. --page 3"):
+    with pytest.raises(InputError, match=r"a\.fits: has 3 images; choose one with --page 1 \.\.\. --page 3, or --page all"):
         read_picture(tmp_path / "a.fits")
     for page in (1, 2, 3):
         picture = read_picture(tmp_path / "a.fits", page=page)

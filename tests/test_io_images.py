@@ -217,7 +217,9 @@ def test_pages(tmp_path):
     for dtype in (np.uint8, np.uint16):
         stack = np.stack([np.full((4, 3), value, dtype) for value in (10, 20, 30)])
         tifffile.imwrite(tmp_path / "in.tif", stack, photometric="minisblack")
-        with pytest.raises(InputError, match=r"in\.tif: has 3 pages; choose one with --page 1 \.\.\. --page 3"):
+        with pytest.raises(
+            InputError, match=r"in\.tif: has 3 pages; choose one with --page 1 \.\.\. --page 3, or --page all"
+        ):
             read_picture(tmp_path / "in.tif")
         for page in (0, 4):
             with pytest.raises(InputError, match="--page must be 1 to 3"):

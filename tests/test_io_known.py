@@ -16,6 +16,9 @@ KNOWN = {
     "a.cr2": (b"II*\0\x10\0\0\0CR\2\0" + bytes(20), "camera's raw file; develop it .* darktable-cli"),
     "a.cr3": (b"\0\0\0\x18ftypcrx " + bytes(20), "camera's raw file"),
     "a.raf": (b"FUJIFILMCCD-RAW " + bytes(20), "camera's raw file"),
+    "a.iiq": (b"II*\0\x08\x0a\0\0IIIICwaR" + bytes(20), "camera's raw file"),
+    "a.crw": (b"II\x1a\0\0\0HEAPCCDR" + bytes(20), "camera's raw file"),
+    "a.mrw": (b"\0MRM" + bytes(20), "camera's raw file"),
     "a.psd": (b"8BPS\0\1" + bytes(20), "Photoshop"),
     "a.exr": (b"v/1\1" + bytes(20), "OpenEXR"),
     "a.jp2": (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(20), "JPEG 2000"),
@@ -44,6 +47,15 @@ def test_the_preview_in_a_raw_file_is_not_taken_for_the_picture(tmp_path):
         file.write(np.zeros((9, 9), np.uint16), photometric="minisblack")
     with pytest.raises(InputError, match="raw file; develop"):
         read_picture(tmp_path / "a.nef")
+
+
+def test_what_is_named_as_raw_is_raw_and_grey_of_that_tone_is_not(tmp_path):
+    grey = np.full((16, 16), ord("I"), np.uint8)
+    for name in ("a.pef", "a.tif"):
+        tifffile.imwrite(tmp_path / name, grey, photometric="minisblack")
+    with pytest.raises(InputError, match=r"a\.pef: is a camera's raw file; develop"):
+        read_picture(tmp_path / "a.pef")
+    assert (read_picture(tmp_path / "a.tif").samples == grey).all()
 
 
 @pytest.mark.parametrize("name", ["a.tif", "a.jpg"])

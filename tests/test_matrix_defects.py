@@ -144,7 +144,7 @@ def test_sense_is_as_exact_as_the_data(dtype, limit):
 
 
 def test_sense_of_zeros_is_zero():
-    result = sense(_measured(30)[0], np.zeros(30), matrix_settings())
+    result = sense(_measured(30)[0], np.zeros(30))
     assert result.rank == 0 and not result.low_rank.any()
 
 

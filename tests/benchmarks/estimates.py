@@ -3,10 +3,10 @@
     python tests/benchmarks/estimates.py --sides 64 128 256 --damage undamaged random-1 salt-pepper-50
     python tests/benchmarks/estimates.py --processor       on a machine that other programs use, too
 
-Each picture is the middle of a photograph (light_problems.py), with each damage in turn. The estimate is one number for an
-undamaged picture and a range for a damaged one; "off by" is the factor between the time taken and the nearer end of it, 1
-inside. Seconds are of the whole command, from its start to its end, by the clock; with --processor both the estimate and
-what is taken are seconds of the processor, with one thread.
+Each picture is the middle of a photograph (light_problems.py), with each damage in turn. For a damaged one there is a range
+beside the estimate; "off by" is the factor between the time taken and the estimate. Seconds are of the whole command, from
+its start to its end, by the clock; with --processor both the estimate and what is taken are seconds of the processor, with
+one thread.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from doprestore.io.images import write_picture
 
 UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 TIME = r"((?:[\d.]+ (?:s|min|h|d) ?)+)"
-UNDAMAGED, DAMAGED = rf"about {TIME}(?:if undamaged|,)", rf"undamaged, {TIME}to {TIME}if damaged"
+UNDAMAGED, DAMAGED = rf"about {TIME}(?:if undamaged|,)", rf"undamaged, {TIME}if damaged \({TIME}to {TIME}\)"
 BY_PROCESSOR = "import os, time; time.perf_counter = lambda: sum(os.times()[:4]); from doprestore.cli import main; main()"
 HALF = 30  # per cent, the amount in a name from which salt and pepper are made here, for light_problems.py has no such
 
@@ -59,7 +59,7 @@ def taken(command: list[str], by_processor: bool) -> float:
 
 
 def estimated(line: str, damage: str) -> list[float]:
-    """Of the last line of --dry-run: the seconds of an undamaged picture, or the least and the most of a damaged one."""
+    """Of the last line of --dry-run: the seconds of an undamaged picture; of a damaged one, and its range."""
     found = re.search(DAMAGED, line) if damage != "undamaged" else None
     return [seconds(text) for text in (found or re.search(UNDAMAGED, line)).groups()]
 
@@ -75,7 +75,7 @@ def main() -> None:
     program = [sys.executable, *(["-c", BY_PROCESSOR] if options.processor else ["-m", "doprestore"])]
     if options.processor:
         os.environ["OMP_NUM_THREADS"] = "1"
-    print(f"{'side':>6} {'damage':<16}{'estimated, s':>14}{'taken, s':>10}{'off by':>8}")
+    print(f"{'side':>6} {'damage':<16}{'estimated, s':>14}{'range':>12}{'taken, s':>10}{'off by':>8}")
     with tempfile.TemporaryDirectory() as folder:
         for side in options.sides:
             for damage in options.damage:
@@ -83,11 +83,11 @@ def main() -> None:
                 write_picture(source, picture(options.source, side, damage).numpy())
                 command = [*program, "image", str(source), str(output), *options.options.split()]
                 told = subprocess.run([*command, "--dry-run"], capture_output=True, text=True, check=True).stdout
-                told_seconds = estimated(told.splitlines()[-1], damage)
+                expected, *ends = estimated(told.splitlines()[-1], damage)
                 took = taken(command, options.processor)
-                off = max(1.0, told_seconds[0] / took, took / told_seconds[-1])
-                text = " to ".join(f"{number:g}" for number in told_seconds)
-                print(f"{side:>6} {damage:<16}{text:>14}{took:>10.1f}{off:>8.2f}", flush=True)
+                off = max(expected / took, took / expected)
+                text = " to ".join(f"{number:g}" for number in ends)
+                print(f"{side:>6} {damage:<16}{expected:>14g}{text:>12}{took:>10.1f}{off:>8.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ class Restoration:
     """What :func:`restore_image` returns; arrays have the type, shape and layout of its input.
 
     restored: the repaired picture, float32 in [0, 1].
-    outliers: the estimated outliers s, input = picture + s; 0 where the input was kept.
+    outliers: the estimated outliers s, input = picture + s; 0 where the input is judged right.
     found: bool, the values found damaged.
     details: the :class:`ImageResult` with the settings used, steps, loss, seconds.
     """
@@ -88,7 +88,8 @@ def _to_chw(picture: Array, layout: str, name: str) -> Tensor:
         raise UsageError(f"layout {layout!r}: choose one of {', '.join(LAYOUTS)}")
     data = _tensor(picture)
     if not data.is_floating_point():
-        raise InputError(f"{name}: values must be floats in [0, 1], not {data.dtype}; divide by the largest value")
+        kind = str(data.dtype).removeprefix("torch.")
+        raise InputError(f"{name}: values must be floats in [0, 1], not {kind}; divide by the largest value")
     shape = tuple(data.shape)
     channels = {2: 1, 3: shape[0] if layout == "CHW" else shape[-1]}.get(data.ndim) if shape else None
     if channels not in (1, 3):

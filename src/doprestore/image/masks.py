@@ -23,7 +23,7 @@ def checked_mask(mask: Tensor, picture: Tensor) -> Tensor:
     if mask.dtype != torch.bool or mask.shape not in (picture.shape, picture.shape[1:]):
         raise InputError(
             f"the mask must be bool of shape {tuple(picture.shape)} or {tuple(picture.shape[1:])}, "
-            f"not {mask.dtype} of shape {tuple(mask.shape)}"
+            f"not {str(mask.dtype).removeprefix('torch.')} of shape {tuple(mask.shape)}"
         )
     mask = mask.expand(picture.shape)
     if mask.all():

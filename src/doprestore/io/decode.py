@@ -163,7 +163,7 @@ def _decode_tiff(data: bytes, number: int | None) -> tuple[np.ndarray, Metadata]
             raise InputError("is a big-endian BigTIFF, which is not supported; save it as a plain TIFF first")
         count = len(file.pages)
         if number is None and count > 1:
-            raise InputError(f"has {count} pages; choose one with --page 1 ... --page {count}")
+            raise InputError(f"has {count} pages; choose one with --page 1 ... --page {count}, or --page all")
         if number is not None and not 1 <= number <= count:
             raise InputError(f"has no page {number}; --page must be 1 to {count}")
         page = file.pages[(number or 1) - 1]

@@ -46,7 +46,7 @@ def decode(data: bytes, number: int | None, check_size: Callable[[int, int, int]
         if not images:
             raise InputError("has no image, only tables or headers; name another file")
         if number is None and len(images) > 1:
-            raise InputError(f"has {len(images)} images; choose one with --page 1 ... --page {len(images)}")
+            raise InputError(f"has {len(images)} images; choose one with --page 1 ... --page {len(images)}, or --page all")
         if number is not None and not 1 <= number <= len(images):
             raise InputError(f"has no image {number}; --page must be 1 to {len(images)}")
         hdu = images[(number or 1) - 1]

@@ -13,7 +13,7 @@ from doprestore.io import fits, heif
 from doprestore.io.decode import MAX_BYTES, MAX_LARGE, decode, pages
 from doprestore.io.encode import DEPTHS, EXTENSIONS, LOSSY, MAX_SIDE, NO_ALPHA, encode
 from doprestore.io.files import copy_file, replacing
-from doprestore.io.kinds import remedy, sniff
+from doprestore.io.kinds import DEVELOP, RAW, remedy, sniff
 from doprestore.io.picture import Picture, samples_like
 
 __all__ = ["Picture", "check_format", "copy_picture", "read_picture", "write_picture"]
@@ -47,6 +47,8 @@ def read_picture(
     if kind is None:
         told = remedy(data) or f"is not a {KINDS} file; convert it to PNG first"
         raise InputError(f"{name}: {told}")
+    if kind == "TIFF" and Path(name).suffix.lower() in RAW:
+        raise InputError(f"{name}: is a camera's raw file; {DEVELOP}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about broken metadata and big pictures; sizes are checked there

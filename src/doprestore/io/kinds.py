@@ -10,11 +10,15 @@ CLIPS = {".mp4": "libx264", ".mov": "libx264", ".m4v": "libx264", ".mkv": "libx2
 # The remedy for a camera's raw file.
 DEVELOP = "develop it to a 16-bit TIFF first, as with: darktable-cli FILE developed.tif"
 _CONVERT = "convert it to PNG first, as with: magick FILE picture.png"
-# First bytes -> what the file is and the remedy. A raw file that is a TIFF otherwise is known by its tags (decode.py).
+# Endings of the names of raw files that are TIFF files otherwise, with a preview for a picture.
+RAW = {".3fr", ".arw", ".dcr", ".dng", ".erf", ".kdc", ".mef", ".mos", ".nef", ".nrw", ".pef", ".sr2", ".srf", ".srw"}
+# First bytes -> what the file is and the remedy. Other raw files that are TIFF files are known by their tags (decode.py).
 _OTHERS = {
-    rb"(II\*\0|MM\0\*).{4}CR\x02|II(RO|RS|U\0)|MMOR|FUJIFILMCCD-RAW|.{4}ftypcrx |FOVb": f"is a camera's raw file; {DEVELOP}",
+    rb"II\*\0(\x10\0{3}CR\x02|.{4}IIII.waR)|MM\0\*.{4}MMMMRaw|II(RO|RS|U\0|\x1a\0{3}HEAPCCDR)|MMOR|\0MRM|FUJIFILMCCD-RAW"
+    rb"|.{4}ftypcrx |FOVb|\0.{24}ARECOYK": f"is a camera's raw file; {DEVELOP}",
     rb"GIF8": "is a GIF, animated perhaps; save a frame as PNG first, as with: magick FILE[0] picture.png",
     rb"8BPS": f"is a Photoshop file; {_CONVERT}",
+    rb"gimp xcf": f"is a file of GIMP; {_CONVERT}",
     rb"v/1\x01": "is an OpenEXR file; convert it to a 32-bit float TIFF first, as with: oiiotool FILE -o picture.tif",
     rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51": f"is a JPEG 2000 file; {_CONVERT}",
     rb"\xff\x0a|\0\0\0\x0cJXL ": "is a JPEG XL file; convert it to PNG first, as with: djxl FILE picture.png",

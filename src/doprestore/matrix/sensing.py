@@ -18,7 +18,7 @@ from doprestore.matrix.descent import Descent
 from doprestore.matrix.limits import NOISE_FACTOR
 from doprestore.matrix.linalg import guess_rank
 from doprestore.matrix.operators import Operator, Stack
-from doprestore.matrix.settings import MatrixSettings
+from doprestore.matrix.settings import MatrixSettings, matrix_settings
 from doprestore.outliers import MirrorOutliers
 
 # Over the ranges in brackets `tests/benchmarks/rpca_constants.py sensing.NAME --seeds 2` solves the same 4 problems.
@@ -63,7 +63,7 @@ class SenseResult:
 def sense(
     matrices: ArrayLike,
     y: ArrayLike,
-    settings: MatrixSettings,
+    settings: MatrixSettings | None = None,
     callback: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> SenseResult:
@@ -71,9 +71,11 @@ def sense(
 
     The paper preset is eq. (6) word for word. The fast one scales A to unit norm, chooses τ itself, takes the outliers
     in closed form (:class:`doprestore.outliers.MirrorOutliers`) and stops once ‖r‖ <= 1e-4 ‖y‖.
+    settings: those of the fast preset where there are none.
     Raises :class:`InputError` for arrays that do not fit together and :class:`NumericalError` on divergence.
     """
     start = time.perf_counter()
+    settings = settings or matrix_settings()
     device = matrix_device(settings.device)
     a, target, agrees = _checked(matrices, y)
     rows, columns = a.shape[1:]

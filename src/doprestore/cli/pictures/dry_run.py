@@ -68,16 +68,16 @@ def _sum(estimates: list[Estimate], jobs: int, start: float) -> Estimate:
     """The time of all pictures, were they all of one class, and of what precedes the first: the processes of --jobs each
     begin as the session does."""
     before = start if jobs == 1 else 2 * start
-    names = ("undamaged", "least", "most")
-    undamaged, least, most = (before + sum(getattr(one, name) for one in estimates) / jobs for name in names)
-    return Estimate(undamaged, least, most, 0)
+    names = ("undamaged", "least", "usual", "most")
+    undamaged, least, usual, most = (before + sum(getattr(one, name) for one in estimates) / jobs for name in names)
+    return Estimate(undamaged, least, usual, most, 0)
 
 
 def _time(estimate: Estimate) -> str:
-    undamaged, least, most = (_short(seconds) for seconds in (estimate.undamaged, estimate.least, estimate.most))
+    undamaged, least, usual, most = map(_short, (estimate.undamaged, estimate.least, estimate.usual, estimate.most))
     if estimate.undamaged == estimate.most:
         return f"about {most}"
-    return f"about {undamaged} if undamaged, {least} to {most} if damaged"
+    return f"about {undamaged} if undamaged, {usual} if damaged ({least} to {most})"
 
 
 def _short(seconds: float) -> str:

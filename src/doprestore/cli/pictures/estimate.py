@@ -2,9 +2,9 @@
 the restoration itself goes by. Imports torch.
 
 The one place that knows how the cost of a picture follows from its size. What is damaged only its restoration can tell, so
-there are three answers: undamaged, where it ends with the search; and of damaged pictures the least, where a fit follows a
-search by fills that leaves no doubts, and the most, where all rounds of the search by the network come between them, or the
-fit is the longer one. The paper's preset takes the same time for all.
+there are several answers: undamaged, where it ends with the search; and of damaged pictures the least, where a fit follows a
+search by fills that leaves no doubts, the usual, where some rounds of the search by the network come between them, and the
+most, where all of them do, or the fit is the longer one. The paper's preset takes the same time for all.
 """
 
 from __future__ import annotations
@@ -43,17 +43,20 @@ FEW = 4
 # The share of damaged values in the picture that the fit is timed on, and in the one that the search is timed on, so that
 # fills leave doubts there.
 LIGHT, HEAVY = 0.02, 0.4
+# Rounds of the search by the network that damaged pictures usually need.
+USUAL_ROUNDS = 4
 # What a session loads before its first picture.
 LOADED = "doprestore.cli.pictures.batch"
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds by what the picture turns out to be: undamaged, and damaged at least and at most; these are one and the same
-    where there is no search. bytes: at the peak, beside Python and PyTorch."""
+    """Seconds by what the picture turns out to be: undamaged, and damaged at least, usually and at most; these are one and
+    the same where there is no search. bytes: at the peak, beside Python and PyTorch."""
 
     undamaged: float
     least: float
+    usual: float
     most: float
     bytes: int
 
@@ -85,7 +88,7 @@ class Estimator:
         threads = self._threads(pixels)
         if self._settings.is_paper:
             seconds = self._settings.steps * _seconds_a_step(self._settings, pixels, threads)
-            return Estimate(seconds, seconds, seconds, paper_bytes(shape, self._settings, self._device))
+            return Estimate(seconds, seconds, seconds, seconds, paper_bytes(shape, self._settings, self._device))
         side = portions.piece or max(shape[1:])
         needed = light_bytes((shape[0], min(side, shape[1]), min(side, shape[2])))
         if portions.piece is not None:
@@ -93,7 +96,9 @@ class Estimator:
         stages = _stages(self._settings, shape[0], pixels, threads)
         # Where much is missing the fit takes twice the steps; after a search by the network half as many.
         longest = max(2 * stages.fit, NET_ROUNDS * stages.net_round + stages.fit)
-        return Estimate(stages.quick_search, stages.search + stages.fit, stages.search + longest, needed)
+        usual = USUAL_ROUNDS * stages.net_round + stages.fit / 2
+        least, usual, most = (stages.search + further for further in (stages.fit, usual, longest))
+        return Estimate(stages.quick_search, least, usual, most, needed)
 
     @cached_property
     def start(self) -> float:

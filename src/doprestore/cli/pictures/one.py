@@ -125,7 +125,8 @@ def read_inputs(job: Job, choices: Choices, *, lenient: bool) -> Ready:
         gaps = torch.from_numpy(picture.unknown)
         mask = gaps if mask is None else gaps | mask
     data = fingerprint(picture.samples, np.array(picture.value_range), None if mask is None else mask.numpy())
-    return Ready(picture, Inputs(job.source.name, torch.from_numpy(picture.pixels), mask, clean, data), encoding)
+    name = job.source.name if job.page is None else f"{job.source.name}, page {job.page}"
+    return Ready(picture, Inputs(name, torch.from_numpy(picture.pixels), mask, clean, data), encoding)
 
 
 def _is_whole(result: ImageResult, job: Job, choices: Choices) -> bool:
