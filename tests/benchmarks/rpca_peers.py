@@ -130,13 +130,13 @@ def name_of(rows: int, columns: int, rank: int) -> str:
 MEASURE = """
 import resource, sys, numpy as np
 from doprestore import rpca
-from rpca_problems import low_rank_plus_sparse
+from rpca_problems import large_problem, low_rank_plus_sparse
 rows, columns, rank, kind = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 rpca(low_rank_plus_sparse(60, 60, 2, 0.1, seed=9)[0])
 if kind == "noise":  # no structure: the longest way, through the convex program
     y = np.random.default_rng(0).standard_normal((rows, columns))
 else:
-    y = low_rank_plus_sparse(rows, columns, rank, 0.1, seed=0)[0].astype(kind)
+    y = large_problem(rows, columns, rank, 0.1, 0, kind)
 def resident():  # bytes, now
     return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
 import threading, time

@@ -15,6 +15,18 @@ def low_rank_plus_sparse(rows: int, columns: int, rank: int, share: float, seed:
     return low_rank + wrong * rng.uniform(-10, 10, low_rank.shape), low_rank
 
 
+def large_problem(rows: int, columns: int, rank: int, share: float, seed: int, kind: str) -> np.ndarray:
+    """y as above in the float type ``kind``, made a few rows at a time: with hardly any memory beside its own."""
+    rng = np.random.default_rng(seed)
+    left, right = rng.standard_normal((rows, rank)), rng.standard_normal((rank, columns))
+    y = np.empty((rows, columns), kind)
+    for start in range(0, rows, 100):
+        some = left[start : start + 100] @ right
+        some += (rng.random(some.shape) < share) * rng.uniform(-10, 10, some.shape)
+        y[start : start + 100] = some
+    return y
+
+
 def papers_problem(n: int, rank: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """(y, X) of section 4.1: X = U Uᵀ with U from N(0, 1), and N(0, 10²) added to exactly share·n² entries."""
     rng = np.random.default_rng(seed)

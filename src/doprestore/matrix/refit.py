@@ -166,7 +166,10 @@ class Refit:
             # Over all entries: a single outlier that is still trusted holds a line up, and a sample would miss it.
             if transposed:
                 # 20 times as fast as vector_norm
-                size = torch.stack([block.square().sum(0) for block in blocks(r)]).sum(0).sqrt()
+                squares = r.new_zeros(r.shape[1])
+                for block in blocks(r):
+                    squares += block.square().sum(0)
+                size = squares.sqrt()
             else:
                 size = torch.linalg.vector_norm(r, dim=1)
             count = size.numel()
