@@ -51,9 +51,9 @@ def test_every_picture_and_all_of_them(run_cli, scans, second_a_step):
     assert code == 1 and stderr.startswith("doprestore: error: scans/bad.png: is not a") and stderr.count("\n") == 1
     assert re.fullmatch(r"scans/0.png: PNG, 8x9 colour, uint8, about .* s if damaged \(.*\), \d+ MB; to out/0.png", lines[0])
     assert lines[1] == "out/1.png: exists, skipped"
-    # 3 s; 3 times 3 and usually 4 rounds of 5 s, and the fit, halved after the network; 3 times 3 and 20 s; 3 times 12
+    # 3 s; 3 times 3 and usually 2 rounds of 5 s, and the fit, halved after the network; 3 times 3 and 20 s; 3 times 12
     # rounds of 5 s more, and the fit, of twice the steps, halved.
-    told = "about 3.0 s if undamaged, 1 min 19 s if damaged (29 s to 3 min 29 s), "
+    told = "about 3.0 s if undamaged, 49 s if damaged (29 s to 3 min 29 s), "
     assert lines[3].startswith(f"scans/grey.tif: TIFF, 128x96 grey, uint8, {told}")
     assert lines[4] == "scans/notes.txt: no picture, left alone"
     assert re.match(

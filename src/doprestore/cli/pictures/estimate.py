@@ -43,8 +43,9 @@ FEW = 4
 # The share of damaged values in the picture that the fit is timed on, and in the one that the search is timed on, so that
 # fills leave doubts there.
 LIGHT, HEAVY = 0.02, 0.4
-# Rounds of the search by the network that damaged pictures usually need.
-USUAL_ROUNDS = 4
+# Rounds of the search by the network that the usual damaged picture is taken to need. Salt and pepper, lettering and dead
+# lines mostly need none, single random values up to 5, and those on half of a picture all there are.
+USUAL_ROUNDS = 2
 # What a session loads before its first picture.
 LOADED = "doprestore.cli.pictures.batch"
 
