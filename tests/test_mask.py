@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import salted, waves
+from conftest import ROOT, salted, waves
 from PIL import Image
 
 import doprestore.image.portions as portions
 from doprestore import restore_image
+from doprestore.damage.make import corrupt
 from doprestore.errors import InputError
 from doprestore.image.recovery import recover_image
 from doprestore.image.settings import image_settings
 from doprestore.io.images import Picture, read_picture, write_picture
+from doprestore.metrics import psnr
 
 # So small an alpha finds nothing in noise by itself: what is judged corrupted is what the mask says.
 QUICK = ("--preset", "paper", "--output", "composed", "--steps", 2, "--width", 4, "--device", "cpu", "--alpha", 1e-3)
@@ -55,6 +57,15 @@ def test_known_damage_is_filled_in():
     settings = image_settings(steps=10, width=8, device="cpu", precision="float32")
     result = recover_image(damaged, settings, mask=mask)
     assert (result.restored - ramp)[:, mask].abs().mean() < 0.05 < (damaged - ramp)[:, mask].abs().mean()
+
+
+def test_to_be_told_all_that_is_damaged_is_no_worse_than_to_be_told_nothing():
+    """What the search finds by itself must not be filled better than what a mask names."""
+    whole = torch.from_numpy(read_picture(ROOT / "sample_images" / "camera.png").pixels[:, 100:148, 100:148])
+    damaged, bad = corrupt(whole, "salt-pepper", 0.3, seed=1)
+    settings = image_settings(steps=30, device="cpu")
+    untold, told = (psnr(recover_image(damaged, settings, mask=mask).restored, whole) for mask in (None, bad))
+    assert told > untold - 0.5 > psnr(damaged, whole) + 15
 
 
 @pytest.mark.parametrize(

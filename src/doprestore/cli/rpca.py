@@ -177,7 +177,7 @@ def _solve(source: Path, key: str | None, table: dict[str, Any], settings: Matri
         raise InputError(f"{source}: {error}") from error
     save = state = None
     if checkpoint is not None:
-        # More steps, or another device, go on with the same run.
+        # More steps, or another device, go on with the same work.
         decisive = {name: value for name, value in vars(settings).items() if name not in ("steps", "device")}
         identity: dict[str, Any] = {"kind": "rpca", "data": fingerprint(values), "settings": decisive}
         state = open_checkpoint(checkpoint, identity, resume)

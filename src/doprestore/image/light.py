@@ -161,7 +161,7 @@ class Light:
         return {"screening": self.screening.state_dict(), "fit": fit, "finished": self.finished}
 
     def load_state_dict(self, state: Any) -> None:
-        """Raises :class:`InputError` for the state of another picture or another run."""
+        """Raises :class:`InputError` for the state of another picture or other settings."""
         try:
             self.screening.load_state_dict(state["screening"])
             if state["fit"] is not None:

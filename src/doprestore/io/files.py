@@ -21,7 +21,7 @@ def check_output(path: Path) -> None:
 
     It is a :class:`DestinationError` where the name itself can never do: no such folder, or a folder.
 
-    Called before the work starts, so that an hour's run does not end in "permission denied".
+    Called before the work starts, so that an hour's work does not end in "permission denied".
     """
     folder = _target(path).parent
     if not os.path.exists(folder):

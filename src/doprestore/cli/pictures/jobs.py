@@ -111,7 +111,7 @@ def plan_in_place(sources: list[str], files: Files, choices: Choices, *, recursi
     if not suffix or os.sep in suffix:
         raise UsageError(f"--in-place {suffix!r}: is no suffix for the backups; give one like .orig")
     if Path("x" + suffix).suffix.lower() in EXTENSIONS:
-        raise UsageError(f"--in-place {suffix}: the next run would take the backups for pictures; use one like .orig")
+        raise UsageError(f"--in-place {suffix}: the next session would take the backups for pictures; use one like .orig")
     if choices.name is not None or choices.page is not None:
         flag = "--page" if choices.name is None else "--name"
         raise UsageError(f"{flag} and --in-place exclude each other; leave one out")
