@@ -77,12 +77,14 @@ def test_outlier_map_and_panel(run_cli, photo, monkeypatch, extra, columns):
     assert abs(read_picture("map.png").samples - shown).max() <= 0.51
     gap = 4
     panel = read_picture("panel.png").samples
-    assert panel.shape == (3, LABEL + 20 + gap, columns * (30 + gap) + gap)
+    room = (panel.shape[2] - gap) // columns - gap
+    assert panel.shape == (3, LABEL + 20 + gap, columns * (room + gap) + gap) and room > 60  # for "damage found"
     assert np.array_equal(panel[:, LABEL:-gap, gap : gap + 30], read_picture("photo.png").samples)
-    shown = gap + (30 + gap)
+    shown = gap + (room + gap)
     assert np.array_equal(panel[:, LABEL:-gap, shown : shown + 30], read_picture("out.png").samples)
-    for column in range(columns):  # its name stands above each
-        assert panel[:, :LABEL, column * (30 + gap) + gap :][:, :, :30].min() < 128
+    for column in range(columns):  # its name stands above each, and ends before the next
+        above = panel[:, :LABEL, column * (room + gap) + gap :][:, :, : room + gap]
+        assert above.min() < 128 and above[:, :, room:].min() == 255
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 70), (33, 2), (64, 64)])

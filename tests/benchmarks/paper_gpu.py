@@ -8,7 +8,7 @@ A small network leaves a GPU nearly idle: what takes the time is the calling of 
 one size and width make their steps at once, as a batch in which no network sees another (convolutions as batched matrix
 products, a norm for each channel of each), ten steps in one CUDA graph, and every such stack has a stream of its own. The
 arithmetic is that of doprestore.image.paper in float32, to the order of summation (`test_paper_gpu.py`); the noise on the
-inputs is drawn for all networks together. Curves and states are those of paper.py, which reads them, but for the column of
+inputs is drawn for all networks together. Curves and states are those of paper.py, which reads them, except the column of
 the processor's seconds, which means nothing here and is nan.
 """
 

@@ -16,7 +16,7 @@ def low_rank_plus_sparse(rows: int, columns: int, rank: int, share: float, seed:
 
 
 def large_problem(rows: int, columns: int, rank: int, share: float, seed: int, kind: str) -> np.ndarray:
-    """y as above in the float type ``kind``, made a few rows at a time: with hardly any memory beside its own."""
+    """y as above in the float type ``kind``, made a few rows at a time: in little memory beside its own."""
     rng = np.random.default_rng(seed)
     left, right = rng.standard_normal((rows, rank)), rng.standard_normal((rank, columns))
     y = np.empty((rows, columns), kind)

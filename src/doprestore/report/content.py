@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 # Pixels of height for the names above the pictures of a panel.
@@ -23,19 +23,24 @@ def outlier_map(outliers: Tensor) -> Tensor:
 
 
 def panel(pictures: Mapping[str, Tensor], gap: int = 4) -> Tensor:
-    """Pictures (C, H, W) of one size side by side on white, their names above them, as one picture (3, H', W')."""
+    """Pictures (C, H, W) of one size side by side on white, their names above them, as one picture (3, H', W').
+
+    Small pictures stand as far apart as the longest name needs.
+    """
     colour = [picture.expand(3, -1, -1) for picture in pictures.values()]
     height, width = colour[0].shape[1:]
-    page = torch.ones(3, LABEL + height + gap, gap + len(colour) * (width + gap))
+    font = ImageFont.load_default()
+    room = max(width, *(math.ceil(font.getlength(name)) for name in pictures))
+    page = torch.ones(3, LABEL + height + gap, gap + len(colour) * (room + gap))
     for index, (name, picture) in enumerate(zip(pictures, colour, strict=True)):
-        left = gap + index * (width + gap)
+        left = gap + index * (room + gap)
         page[:, LABEL : LABEL + height, left : left + width] = picture
-        page[:, :LABEL, left : left + width] = _label(name, width)
+        page[:, :LABEL, left : left + room] = _label(name, room)
     return page
 
 
 def _label(text: str, width: int) -> Tensor:
-    """Black writing on white, (LABEL, width), with as much of the text as there is room for."""
+    """Black writing on white, (LABEL, width)."""
     strip = Image.new("L", (width, LABEL), 255)
     ImageDraw.Draw(strip).text((0, 1), text, 0)
     return torch.from_numpy(np.array(strip, np.float32) / 255)
