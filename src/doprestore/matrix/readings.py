@@ -23,9 +23,10 @@ from doprestore.matrix.verdict import MOST_LINES, SPARE
 # columns with a constant of 1000 that are off by 100 on 30 % of their cells, 41 are claimed to be exact at 0.01 (where one
 # in a hundred would be wrong), 30 at 0.001 and 24 at 0.0001.
 MISREAD = 0.001
-# Those that are certain without another look may be this share of these.
+# Those that are certain without another look may be this share of these [0.01 to 0.5, by
+# `tests/benchmarks/rpca_constants.py readings.CERTAIN 0.01 0.5 --seeds 6`: 9 of 12 tables are claimed, rightly].
 CERTAIN = 0.1
-# The least share of the cells that second readings are taken to hold: few lines say little of it.
+# The least share of the cells that second readings are taken to hold: few lines say little of it [0.03 to 0.2: the same 9].
 LEAST_SHARE = 0.1
 
 

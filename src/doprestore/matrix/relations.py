@@ -14,13 +14,14 @@ import math
 import torch
 from torch import Tensor
 
-# Bases that are tried, and relations for each column beyond them.
+# Over the ranges in brackets `tests/benchmarks/rpca_constants.py relations.NAME --seeds 6` meets as many, 19 of 24.
+# Bases that are tried [4 to 16], and relations for each column beyond them [60 to 240].
 BASES, CHOICES = 8, 120
-# The quantile of the residuals that is to be least: fewer than the third of the rows that may be good.
+# The quantile of the residuals that is to be least: fewer than the third of the rows that may be good [0.15 to 0.33].
 QUANTILE = 0.25
-# The best so many choices are improved, by so many rounds of least squares.
+# The best so many choices are improved [1 to 6], by so many rounds of least squares [1 to 6].
 BEST, ROUNDS = 3, 3
-# Rows that the relations are taken from.
+# Rows that the relations are taken from [100, and all of 100].
 ROWS = 500
 
 

@@ -16,6 +16,7 @@ from doprestore.matrix.flow import Flow
 from doprestore.matrix.linalg import guess_rank, leading, svd_of_product
 from doprestore.matrix.narrow_fit import NarrowFit
 from doprestore.matrix.noise import NoisyFit
+from doprestore.matrix.rare import spoils_the_rare
 from doprestore.matrix.readings import are_few, read_in_two_ways
 from doprestore.matrix.refit import Refit, some_entries
 from doprestore.matrix.split import Data, Split, split_convex, split_flow, split_noisy, split_refit
@@ -45,8 +46,7 @@ _STATE = ("steps", "attempt", "solution", "done", "flow_target", "polishing")
 class FastSolver:
     """RPCA of ``y`` (rows, columns), float32 or float64, with zeros where ``known`` is False (None: all known).
 
-    data, seen: the same with the entries that are judged but not fitted to (None: there are none), see
-    :mod:`doprestore.matrix.codes`.
+    data, seen: the same with the entries that are judged but not fitted to (None: none), see :mod:`doprestore.matrix.codes`.
 
     Call :meth:`step` until :attr:`done`. :attr:`solution` then says where the answer comes from: "exact" (a refit that
     agrees with the data to rounding error, row by row and column by column), "noise" (a fit up to dense noise), or
@@ -230,9 +230,10 @@ class FastSolver:
             self._claim(refit)
 
     def _claim(self, refit: Refit) -> None:
-        """Exact, unless too many lines can be read in two ways."""
-        refit.misread = read_in_two_ways(refit.residual(), refit.known, refit.u, refit.v, refit.tolerance)
-        if are_few(refit.misread):
+        """Exact, unless too many lines can be read in two ways, or what is known amid missing cells disagrees."""
+        r = refit.residual()
+        refit.misread = read_in_two_ways(r, refit.known, refit.u, refit.v, refit.tolerance)
+        if are_few(refit.misread) and not spoils_the_rare(r, refit.known, refit.tolerance):
             self.refit, self.solution, self.done = refit, "exact", True
         else:
             self._reject()

@@ -19,16 +19,19 @@ from doprestore.matrix.linalg import svd_of_product
 from doprestore.matrix.lines import fit_lines
 from doprestore.matrix.refit import AGREES
 
-# The column factor is taken from so many rows for each column, where there are at least so many times as many.
+# Over the ranges in brackets `tests/benchmarks/rpca_constants.py tall.NAME --seeds 1` finds both matrices of 20 000x200, in
+# about the same time.
+# The column factor is taken from so many rows for each column [3 to 8], where there are at least so many times as many.
 FOR_EACH_COLUMN, TIMES = 5, 10
 # Smaller matrices take less than a second anyway.
 ENTRIES = 2_000_000
-# The factor by which the threshold of what is fitted to falls in a round, and rounds at most. With 0.4 a row in fifteen goes
-# astray (10 % of outliers), and is fitted once more.
+# The factor by which the threshold of what is fitted to falls in a round [0.4 to 0.7], and rounds at most [30 to 120]. With
+# 0.4 a row in fifteen goes astray (10 % of outliers), and is fitted once more.
 DECAY, ROUNDS = 0.55, 60
-# Entries of a block that its quantile is taken from, and rounds between two looks at it.
+# Entries of a block that its quantile is taken from [500 to 4000], and rounds between two looks at it [1 to 4].
 SAMPLE, LOOK = 1000, 2
-# How closely entries agree, in typical ones; rows of which less than this share does are fitted once more, each by itself.
+# How closely entries agree, in typical ones [1e-11 to 1e-9]; rows of which less than this share does [0.3 to 0.6] are fitted
+# once more, each by itself.
 AGREES_TO, HALF = 1e-10, 0.5
 # So many of these at a time.
 AT_ONCE = 400
