@@ -13,7 +13,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-# α, the weight of the gradient beside the Laplacian: it keeps gaps from overshooting.
+# α, the weight of the gradient beside the Laplacian: it keeps gaps from overshooting. From 0.03 to 0.3 all is within 0.1 dB
+# (tests/benchmarks/image_constants.py, here and below).
 GRADIENT = 0.1
 # What Δ² − αΔ makes of a pixel by itself.
 SELF = 20 + 4 * GRADIENT
@@ -28,7 +29,8 @@ CHOICE_STEPS = 12
 STEEP = 0.3
 # The whitening of the start counts as so many pairs of neighbours, for where few pairs are known.
 PRIOR = 30.0
-# What the next coarser scale says counts as much as so large a share of trusted values.
+# What the next coarser scale says counts as much as so large a share of trusted values. At 0.03 random values on 1 % gain
+# 0.4 dB, from 0.03 to 0.3 all else is alike.
 COARSER = 0.1
 
 
