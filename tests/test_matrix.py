@@ -97,6 +97,21 @@ def test_outliers_of_any_size_beside_noise():
         assert relative_error(result.low_rank, results[0].low_rank) < 1e-3
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+def test_order_and_units_of_rows_and_columns_do_not_matter(noise):
+    random = np.random.default_rng(3)
+    low_rank = random.normal(size=(60, 3)) @ random.normal(size=(3, 40))
+    wrong = random.random((60, 40)) < 0.05
+    y = low_rank + noise * random.normal(size=(60, 40)) + wrong * random.uniform(3, 10, (60, 40))
+    result = rpca(y)
+    rows, columns, units = random.permutation(60), random.permutation(40), 10 ** random.uniform(-2, 2, 40)
+    moved = rpca((y * units)[rows][:, columns])
+    assert moved.rank == result.rank == 3
+    np.testing.assert_array_equal(np.asarray(moved.sparse) != 0, (np.asarray(result.sparse) != 0)[rows][:, columns])
+    change = np.asarray(moved.low_rank) / units[columns] - np.asarray(result.low_rank)[rows][:, columns]
+    assert np.abs(change).max() < max(noise / 5, 1e-9)
+
+
 def test_the_transpose_gives_the_transpose():
     low_rank, sparse = problem()
     one, other = rpca(low_rank + sparse), rpca((low_rank + sparse).T)
