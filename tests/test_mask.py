@@ -60,7 +60,8 @@ def test_known_damage_is_filled_in():
 
 
 def test_to_be_told_all_that_is_damaged_is_no_worse_than_to_be_told_nothing():
-    """What the search finds by itself must not be filled better than what a mask names."""
+    """What the search finds by itself must not be filled better than what a mask names, up to half a dB: its network has
+    then learnt for longer. It was 1.9 dB once."""
     whole = torch.from_numpy(read_picture(ROOT / "sample_images" / "camera.png").pixels[:, 100:148, 100:148])
     damaged, bad = corrupt(whole, "salt-pepper", 0.3, seed=1)
     settings = image_settings(steps=30, device="cpu")

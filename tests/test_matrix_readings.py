@@ -19,7 +19,9 @@ def test_a_row_with_mostly_shifted_cells_is_left_empty_where_a_constant_explains
     result = rpca(problem.data + constant)
     assert problem.wrong[worst].sum() == 22
     assert result.solution == "exact" and result.rank == 4
-    assert worst in result.empty_rows and len(result.empty_rows) <= 18 and not result.empty_columns
+    assert worst in result.empty_rows and not result.empty_columns
+    # Only where it is close: no row is left empty of which two thirds are right.
+    assert problem.wrong[list(result.empty_rows)].mean(1).min() > 1 / 3
     seen = np.isfinite(result.low_rank)
     assert np.abs(result.low_rank - problem.truth - constant)[seen].max() < 1e-12 * abs(constant) + 1e-7
     assert (result.sparse != 0)[seen].tolist() == problem.wrong[seen].tolist()

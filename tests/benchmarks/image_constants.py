@@ -30,10 +30,10 @@ from doprestore.image import screening
 from doprestore.image.fill import CERTAIN, fill, smoothed
 from doprestore.image.light import Light
 from doprestore.image.settings import image_settings
+from doprestore.image.unseen import FILL_STEPS
 from doprestore.metrics import precision_recall, psnr
 
 KINDS = (("random", 0.01), ("random", 0.2), ("salt-pepper", 0.1), ("text", 0.05), ("lines", 0.05))
-FILL_STEPS = 16
 
 
 def holders(name: str, value: object) -> list[ModuleType]:

@@ -87,7 +87,8 @@ def cli(ctx: click.Context) -> int | None:
 # How threads wait for each other, said before torch is imported: asleep, after a fraction of a millisecond. On a busy
 # machine a round of the search on 256x256 took 4 s with two threads, and over 100 s where they wait busily, as is usual.
 # The count: 3000 takes a seventh longer than 8000 to 100 000 for 512x512 on a free machine; beside two busy programs a
-# round for 256x256 took at most 1.1 s with 3000, 2.2 with 8000 and 4.5 with 20 000 (tests/benchmarks/threads.py, thrice).
+# round for 256x256 took at most 1.1 s with 3000, 2.2 with 8000 and 4.5 with 20 000, each run thrice
+# (`GOMP_SPINCOUNT=3000 OMP_WAIT_POLICY=PASSIVE python tests/benchmarks/threads.py --cell 256 2`).
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "8000"}
 
 

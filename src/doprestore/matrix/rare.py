@@ -31,9 +31,11 @@ def spoils_the_rare(r: Tensor, known: Tensor | None, tolerance: float) -> bool:
     """
     if known is None:
         return False
-    cells = torch.arange(r.numel(), device=r.device)
-    if r.numel() > SAMPLE:
-        cells = torch.randint(r.numel(), (SAMPLE,), generator=torch.Generator().manual_seed(0)).to(r.device)
+    if r.numel() <= SAMPLE:
+        cells = torch.arange(r.numel())
+    else:
+        cells = torch.randint(r.numel(), (SAMPLE,), generator=torch.Generator().manual_seed(0))
+    cells = cells.to(r.device)
     cells = cells[known.reshape(-1)[cells]]
     rows, columns = cells // r.shape[1], cells % r.shape[1]
     company = known.sum(1)[rows] * known.sum(0)[columns]

@@ -69,8 +69,7 @@ class FastSolver:
         self.solution = ""
         self.done = False
         self.norm = torch.linalg.vector_norm(y).item()
-        generator = torch.Generator().manual_seed(seed)
-        self.sample = some_entries(known, y.numel(), generator).to(y.device)
+        self.sample = some_entries(known, y.numel(), torch.Generator().manual_seed(seed)).to(y.device)
         values = y.reshape(-1)[self.sample].abs()
         values = values[values > 0]
         self.clip = CLIP * values.quantile(0.75).item() if len(values) else 0.0
@@ -89,8 +88,8 @@ class FastSolver:
     @property
     def stage(self) -> str:
         stages = {"refit": self.refit, "convex": self.convex, "noise": self.noisy}
-        found = next((name for name, stage in stages.items() if stage is not None), "flow")
-        return self.part.stage if self.part is not None else found
+        here = (name for name, stage in stages.items() if stage is not None)
+        return next(here, "flow") if self.part is None else self.part.stage
 
     @property
     def converged(self) -> bool:

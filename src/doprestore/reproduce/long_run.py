@@ -92,24 +92,36 @@ class LongRun(StepsOf):
         self._best.copy_(state["best"])
 
 
-def finish(run: LongRun, path: Path, cell: Mapping[str, object], note: Note) -> None:
-    """Run to the end from where ``path``.pt stands, with the curve so far in ``path``.csv.
+class Files:
+    """Curve and state of a run: ``path``.csv and ``path``.pt.
 
-    cell: the settings that the state belongs to. Raises :class:`InputError` for a state of others.
+    cell: the settings that the state belongs to.
     """
-    checkpoint, curve = path.with_name(f"{path.name}.pt"), path.with_name(f"{path.name}.csv")
-    data = fingerprint(run.damaged.cpu().numpy(), run.clean.cpu().numpy())
 
-    def write(state: dict[str, Any]) -> None:
-        save_checkpoint(checkpoint, state, kind="reproduce", data=data, settings=dict(cell))
-        write_csv(curve, COLUMNS, [[f"{value:.6g}" for value in point] for point in run.points])
+    def __init__(self, run: LongRun, path: Path, cell: Mapping[str, object]):
+        self._run, self._cell = run, dict(cell)
+        self._state, self._curve = path.with_name(f"{path.name}.pt"), path.with_name(f"{path.name}.csv")
+        self._data = fingerprint(run.damaged.cpu().numpy(), run.clean.cpu().numpy())
 
-    resume = load_checkpoint(checkpoint, kind="reproduce", data=data, settings=dict(cell)) if checkpoint.exists() else None
-    save = Saver(write, SAVE_EVERY)
+    def load(self) -> dict[str, Any] | None:
+        """The state, where there is one. Raises :class:`InputError` for a state of another run."""
+        if not self._state.exists():
+            return None
+        return load_checkpoint(self._state, kind="reproduce", data=self._data, settings=self._cell)
+
+    def write(self, state: dict[str, Any]) -> None:
+        save_checkpoint(self._state, state, kind="reproduce", data=self._data, settings=self._cell)
+        write_csv(self._curve, COLUMNS, [[f"{value:.6g}" for value in point] for point in self._run.points])
+
+
+def finish(run: LongRun, path: Path, cell: Mapping[str, object], note: Note) -> None:
+    """Run to the end from where its :class:`Files` stand. Raises :class:`InputError` for a state of another run."""
+    files = Files(run, path, cell)
+    save = Saver(files.write, SAVE_EVERY)
     drive(
         run,
         callback=lambda progress: note(progress.step, progress.steps),
         save=lambda state: save.write(state) if run.done else save(state),
-        resume=resume,
+        resume=files.load(),
         report_every=max(1, run.steps // POINTS),
     )

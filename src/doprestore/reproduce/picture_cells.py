@@ -17,6 +17,7 @@ from doprestore.baselines.score import settings_of
 from doprestore.damage.make import corrupt
 from doprestore.drive import Progress
 from doprestore.image.recovery import recover_image
+from doprestore.image.settings import ImageSettings
 from doprestore.metrics import psnr
 from doprestore.report.plots import line_plot
 from doprestore.reproduce.figure import Cell, Note, Outcome, Plan, Row, Runs, Verdict
@@ -59,16 +60,21 @@ class End(NamedTuple):
         return self.best - self.last
 
 
-def _run(cell: Cell, plan: Plan, note: Note) -> Outcome:
-    clean = clean_picture(plan, cell)
-    damaged = damage(clean, cell)
-    settings = settings_of(
+def cell_settings(cell: Cell, device: str) -> ImageSettings:
+    """Of the network of a cell."""
+    return settings_of(
         BASELINES.get(cell["method"], OURS),
         cell["preset"],
         output="network",
-        device=plan.device,
+        device=device,
         **{name: cell[name] for name in ("width", "steps", "alpha", "seed")},
     )
+
+
+def _run(cell: Cell, plan: Plan, note: Note) -> Outcome:
+    clean = clean_picture(plan, cell)
+    damaged = damage(clean, cell)
+    settings = cell_settings(cell, plan.device)
     start = psnr(damaged, clean)
     if settings.is_paper:
         run = LongRun(damaged, clean, settings, LOSSES[cell["method"]])

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-import pytest
+import paper_stack
 import torch
 from conftest import salted, waves
 
 from doprestore.image.settings import image_settings
 from doprestore.reproduce.long_run import LongRun
-
-sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
-paper_gpu = pytest.importorskip("paper_gpu")
 
 
 class Member:
@@ -32,10 +26,10 @@ class Member:
 
 
 def test_stacked_networks_make_the_steps_that_they_make_alone(monkeypatch):
-    monkeypatch.setattr(paper_gpu, "INPUT_NOISE", 0.0)
+    monkeypatch.setattr(paper_stack, "INPUT_NOISE", 0.0)
     given = [(None, 0, 500.0), (None, 1, 2e5), ("l1", 2, 500.0), ("l2", 3, 500.0)]
     alone, stacked = ([Member(*arguments) for arguments in given] for _ in range(2))
-    stack = paper_gpu.Stack(stacked)
+    stack = paper_stack.Stack(stacked)
     for _ in range(3):
         stack.step()
         for member in alone:
