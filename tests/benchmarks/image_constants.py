@@ -6,14 +6,15 @@
 
 A constant is MODULE.NAME of doprestore.image. Whole numbers are rounded, shares stay below 1: where twice were 1 or more,
 half of what is missing from 1. Modules that a picture goes through are imported anew with the other value, so what follows
-from a constant follows. Those of :data:`STRUCTURAL` are not varied, for the reasons given there; each of the others is
+from a constant follows. image_constants_fields.py lists those that are not varied, and why; each of the others is
 measured in a field, on damage that it has to do with: the centres of pictures of light_pictures.py to tune on. In most
 fields the search is by fills alone, and what it finds is filled; in "network" and "crops" all is as in a restoration.
 
-A line a value: by how many dB the gain over the damaged picture changes, on average over the kinds of the field, and in the
-kind in which it changes most; the same of recall and precision, on average; the share of the values of undamaged pictures
-that are changed (where the field has any), on average and at worst. A value is alike if these are within :data:`ALIKE`.
-"seed" are other random numbers of the search: what changes by chance.
+A line a value: by how many dB the gain over the damaged picture changes, on average over the kinds of the field that
+strike 1 % ("few", where a value or two that are missed make a dB) and over the others ("many"); the same of recall and
+precision, over all kinds; the share of the values of undamaged pictures that are changed (where the field has any), on
+average and at worst. "seed" are other random numbers of the search: what changes by chance. A value is alike if all of it
+is within :data:`ALIKE`, or in a field that chance changes by more, within that.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ import time
 from pathlib import Path
 from statistics import mean
 from types import CodeType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
+from image_constants_fields import FIELDS, MODULES, STRUCTURAL, VALUES, WHOLE_SIDE, Field, field_of
 from light_damage import DAMAGE, with_noise
 from light_pictures import clean, quantised
 from results import append_result, read_results
@@ -41,104 +43,11 @@ from doprestore.damage.make import corrupt
 from doprestore.metrics import precision_recall, psnr
 
 PACKAGE = Path(doprestore.__file__).parent / "image"
-# The modules that decide in the fast preset. The others are the paper's, or hold, cut, count and plan.
-MODULES = (
-    *("corrector", "crossfit", "details", "fill", "fit", "frame", "learner", "lines", "medians", "optimizer", "scale"),
-    *("screening", "tones", "tracks", "undecided", "unseen", "verdict"),
-)
-# What a value may change to be alike: dB on average over the kinds, dB of a kind, recall and precision, share of undamaged
-# values that are changed.
-ALIKE = (0.1, 0.3, 0.01, 0.0001)
-
-BOUND = "bounds time or memory, from where on more changes nothing"
-NUMERICS = "numerics: a floor, a cap or a count that is as good as without end"
-MEANING = "its meaning, not a choice"
-SHAPE = "the shape of the network or of a filter"
-STRUCTURAL = {
-    "corrector.GAINS": "make the spreads of the inputs alike",
-    "corrector.STRIDE": "follows from HALVINGS",
-    "details.HALVINGS": NUMERICS,
-    "details.LEAST_LOG_ODDS": NUMERICS,
-    "details.SHIFTS": "an average over so many draws",
-    "fill.CERTAIN": NUMERICS,
-    "fill.SELF": "follows from GRADIENT",
-    "learner.GAMMA": "the start of g and h, as in the paper: as good as 0",
-    "lines.AT_A_TIME": BOUND,
-    "lines.ENOUGH": BOUND,
-    "lines.LEAST_SIDE": "pictures too small to be judged",
-    "lines.TONE": MEANING,
-    "medians.REACH": SHAPE,
-    "optimizer.BETAS": "the reference's",
-    "optimizer.EPSILON": NUMERICS,
-    "optimizer.MOMENTUM": "the reference's",
-    "scale.REACH": "follows from AROUND",
-    "screening.BOUND": MEANING,
-    "screening.OWN_SEEDS": "any number",
-    "screening.ROUNDS": "follows from the rounds of both sorts",
-    "screening.SAMPLE": BOUND,
-    "tones.AT_A_TIME": BOUND,
-    "tracks.BOUNDS": "a grid of values that are tried in turn",
-    "tracks.DIRECTIONS": SHAPE,
-    "tracks.NARROW": MEANING,
-    "tracks.HALO": MEANING,
-    "undecided.ENOUGH": BOUND,
-    "unseen.GUESSED": BOUND,
-    "verdict.BINS": "a grid, fine enough",
-    "verdict.DRAWS": "a grid, fine enough",
-    "verdict.LEAST": "the ends of a grid",
-    "verdict.MANY": BOUND,
-    "verdict.MOST": "the ends of a grid",
-    "verdict.TONES": MEANING,
-    "verdict.UNSURE": MEANING,
-}
-# Values that half and twice say nothing of.
-VALUES: dict[str, tuple[Any, ...]] = {
-    "corrector.HALVINGS": (2, 4),
-    "crossfit.TURNS": (((0,), (0,)), ((0, 1, 2, 3, 4, 5, 6, 7), (0,))),
-    "fit.TURNS": (1, 4),
-    "lines.VARYING": (3, 9),
-    "scale.AROUND": (5, 17),
-    "screening.LATE": (1, 3),
-    "tones.NEIGHBOURHOOD": (5, 21),
-    "tracks.AROUND": (11, 41),
-    "verdict.TAIL": ((0.05, 0.6), (0.2, 0.6), (0.1, 0.3), (0.1, 0.8)),
-}
-
-
-class Field(NamedTuple):
-    """What constants are measured on: ``kinds`` of damage of each of the ``pictures``; and ``whole`` ones, of 128x128."""
-
-    pictures: tuple[str, ...]
-    kinds: tuple[str, ...]
-    whole: tuple[str, ...] = ()
-    side: int = 96
-    network: bool = False
-
-
-PHOTOGRAPHS = ("camera", "coffee", "F16")
-WHOLE_SIDE = 128
-WHOLE = ("astronaut", "camera", "coffee", "brick", "cell", "F16", "Baboon", "stars", "drawing")
-SINGLE = ("random-1", "random-20", "salt-pepper-5", "hot-1", "salt-pepper-pixel-20", "noise-random-20")
-FIELDS = {
-    "single": Field(PHOTOGRAPHS, SINGLE, WHOLE),
-    "tones": Field(PHOTOGRAPHS, ("text", "lines", "salt-pepper-30", "salt-pepper-pixel-20", "noise-salt-pepper-20"), WHOLE),
-    "lines": Field(PHOTOGRAPHS, ("dead-rows", "dead-rows-part", "offset-lines"), WHOLE),
-    "tracks": Field(("camera", "coffee", "cell", "stars"), ("rays-1",), WHOLE, 128),
-    "edges": Field(("F16 corner", "coffee framed"), ("random-5", "random-20"), ("F16 corner", "coffee framed", *WHOLE)),
-    "undecided": Field(PHOTOGRAPHS, ("random-20", "random-50", "salt-pepper-60", "text"), ("noise", "print", *WHOLE)),
-    "network": Field(("coffee", "F16"), ("random-20", "salt-pepper-30"), side=64, network=True),
-    "crops": Field(("F16",), ("random-20",), side=192, network=True),
-}
-FIELD_OF_MODULE = {
-    **dict.fromkeys(("corrector", "crossfit", "fit", "learner", "optimizer"), "network"),
-    **{"frame": "edges", "lines": "lines", "tones": "tones", "tracks": "tracks", "undecided": "undecided"},
-}
-FIELD_OF = {
-    "learner.CROP": "crops",
-    "learner.CROPS": "crops",
-    **{f"screening.{name}": "network" for name in ("DOUBT", "NET_ROUNDS", "SLOW", "STILL")},
-    "screening.TONE_ROUNDS": "tones",
-}
+# What a value may change to be alike: dB of few and of many, recall, precision; share of undamaged values changed.
+ALIKE = (0.1, 0.1, 0.01, 0.01)
+ALIKE_CHANGED = 0.0001
+# Other random numbers of the search.
+SEEDS = (1, 2, 3, 4)
 
 
 class _Changing(importlib.machinery.SourceFileLoader):
@@ -271,65 +180,95 @@ def scored(field: Field, seed: int = 0) -> dict[str, Any]:
     return score
 
 
-def compared(score: dict[str, Any], base: dict[str, Any]) -> tuple[bool, str]:
-    """Whether a value is alike, and its line of the table."""
-    changes = {
+def differences(score: dict[str, Any], base: dict[str, Any]) -> list[float]:
+    """Of dB of few and of many, recall and precision."""
+    by_kind = {
         kind: [one - other for one, other in zip(of, base["kinds"][kind], strict=True)]
         for kind, of in score["kinds"].items()
     }
-    gain, recall, precision = (mean(column) for column in zip(*changes.values(), strict=True))
-    kind, (most, *_) = max(changes.items(), key=lambda item: abs(item[1][0]))
+    few, many = ([gain for kind, (gain, *_) in by_kind.items() if kind.endswith("-1") == ends] for ends in (True, False))
+    recall, precision = (mean(of[part] for of in by_kind.values()) for part in (1, 2))
+    return [mean(few) if few else 0.0, mean(many) if many else 0.0, recall, precision]
+
+
+def is_alike(score: dict[str, Any], base: dict[str, Any], chance: list[dict[str, Any]]) -> bool:
+    by_chance = [differences(other, base) for other in chance]
+    limits = [max(limit, *(abs(other[part]) for other in by_chance), 0.0) for part, limit in enumerate(ALIKE)]
     more = score["changed"][0] - base["changed"][0] if score["changed"] else 0.0
-    alike = abs(gain) <= ALIKE[0] and abs(most) <= ALIKE[1] and max(abs(recall), abs(precision)) <= ALIKE[2]
-    told = f"{gain:+.2f} dB, {kind} {most:+.2f}; recall {recall:+.3f}, precision {precision:+.3f}"
+    within = all(abs(change) <= limit for change, limit in zip(differences(score, base), limits, strict=True))
+    return within and abs(more) <= ALIKE_CHANGED
+
+
+def told(score: dict[str, Any], base: dict[str, Any]) -> str:
+    """The line of the table."""
+    few, many, recall, precision = differences(score, base)
+    line = f"few {few:+.2f} dB, many {many:+.2f} dB; recall {recall:+.3f}, precision {precision:+.3f}"
     if score["changed"]:
-        told += f"; changed {score['changed'][0]:.3%}, {score['changed'][1]:.3%} at worst"
-    return alike and abs(more) <= ALIKE[3], told
+        line += f"; changed {score['changed'][0]:.3%}, {score['changed'][1]:.3%} at worst"
+    return line
+
+
+class Results:
+    """What has been measured, by field and value, in memory and, if there is a path, in a file."""
+
+    def __init__(self, path: Path | None, run: bool):
+        self.path, self._run = path, run
+        self.rows = {} if path is None else read_results(path, lambda row: (row["field"], row["value"]))
+
+    def get(self, title: str, name: str, value: Any) -> dict[str, Any] | None:
+        """The score of a constant's value, or of "seed", or of all as they stand (""); measured if need be."""
+        key = title, f"{name}={value}"
+        if key not in self.rows and self._run:
+            import_anew("" if name == "seed" else name, value)
+            row = {"field": title, "value": key[1], **scored(FIELDS[title], value if name == "seed" else 0)}
+            self.rows[key] = row
+            if self.path:
+                append_result(self.path, row)
+        return self.rows.get(key)
+
+
+def print_field(title: str, values: list[tuple[str, Any]], now: dict[str, Any], results: Results) -> dict[str, bool]:
+    """The part of the table; for each constant whether all of its values are alike."""
+    alike: dict[str, bool] = {}
+    base = results.get(title, "", None)
+    if base is None:
+        return alike
+    kinds = ", ".join(f"{kind} {of[0]:.2f}" for kind, of in base["kinds"].items())
+    print(f"\n{title}: dB gained {kinds}; {base['seconds']:.0f} s a value")
+    chance = []
+    for seed in SEEDS:
+        score = results.get(title, "seed", seed)
+        if score:
+            chance.append(score)
+            print(f"  seed {seed}: {told(score, base)}", flush=True)
+    for name, value in values:
+        score = results.get(title, name, value)
+        if score:
+            good = is_alike(score, base, chance)
+            alike[name] = alike.get(name, True) and good
+            print(f"  {'alike  ' if good else 'MATTERS'} {name} {now[name]} -> {value}: {told(score, base)}", flush=True)
+    return alike
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("values", nargs="*", metavar="MODULE.NAME=VALUE")
-    parser.add_argument("--all", action="store_true", help="half and twice each constant, and two other seeds")
+    parser.add_argument("--all", action="store_true", help="half and twice each constant")
     parser.add_argument("--fields", nargs="+", choices=FIELDS, default=list(FIELDS), help="of these fields alone")
     parser.add_argument("--table", action="store_true", help="run nothing")
     parser.add_argument("-o", "--results", type=Path, help="a line of JSON for each value, which a rerun does not repeat")
     args = parser.parse_args()
     now = constants()
     wanted = [(name, other) for name, value in now.items() for other in others(name, value) if args.all]
-    for told in args.values:
-        name, _, value = told.partition("=")
-        wanted.append((name, ast.literal_eval(value)))
-    done = read_results(args.results, lambda row: (row["field"], row["value"])) if args.results else {}
+    wanted += [(name, ast.literal_eval(value)) for name, _, value in (given.partition("=") for given in args.values)]
+    results = Results(args.results, run=not args.table)
     alike: dict[str, bool] = {}
-    for title, field in FIELDS.items():
+    for title in args.fields:
         here = [(name, value) for name, value in wanted if field_of(name) == title]
-        if title not in args.fields or not here:
-            continue
-        seeds: list[tuple[str, Any]] = [("seed", 1), ("seed", 2)] if args.all else []
-        for name, value in [("", None), *seeds, *here]:
-            key = title, f"{name}={value}"
-            if key not in done and not args.table:
-                import_anew("" if name == "seed" else name, value)
-                done[key] = {"field": title, "value": key[1], **scored(field, value if name == "seed" else 0)}
-                if args.results:
-                    append_result(args.results, done[key])
-            if key not in done:
-                continue
-            if not name:
-                kinds = ", ".join(f"{kind} {of[0]:.2f}" for kind, of in done[key]["kinds"].items())
-                print(f"\n{title} ({kinds} dB gained; {done[key]['seconds']:.0f} s)")
-            is_alike, line = compared(done[key], done[title, "=None"])
-            if name:
-                print(f"  {'alike  ' if is_alike else 'MATTERS'} {name} {now.get(name, 0)} -> {value}: {line}", flush=True)
-                alike[name] = alike.get(name, True) and is_alike
-    alike.pop("seed", None)
-    matter = [name for name, is_alike in alike.items() if not is_alike]
+        if here:
+            alike |= print_field(title, here, now, results)
+    matter = [name for name, is_so in alike.items() if not is_so]
     print(f"\n{len(STRUCTURAL)} are structural, {len(alike) - len(matter)} alike, {len(matter)} matter: {', '.join(matter)}")
-
-
-def field_of(name: str) -> str:
-    return FIELD_OF.get(name) or FIELD_OF_MODULE.get(name.partition(".")[0], "single")
 
 
 if __name__ == "__main__":
