@@ -16,7 +16,8 @@ from doprestore.image.windows import Place
 
 # An edge line is detached if so small a share of the pairs across its border, of that across the next, are alike.
 DETACHED = 0.3
-# Beyond so many standard deviations of chance a row has more black than the next ones.
+# Beyond so many standard deviations of chance a row has more black than the next ones, and an area more of a tone than
+# outliers would give it.
 DEVIATIONS = 5.0
 # Pairs that must be alike across the next border for that to be a measure.
 ENOUGH = 16

@@ -18,7 +18,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from doprestore.image.scale import FAINT, LOUD
+from doprestore.image.scale import AROUND, FAINT, LOUD, REACH
 from doprestore.image.verdict import TONES, bins_of, falling_density, shares_of, tones_of
 
 # A neighbour varies where its values in a stretch of VARYING pixels differ by more than one of 256 tones.
@@ -229,7 +229,7 @@ def _compared(y: Tensor, errors: Tensor, above: Tensor, below: Tensor, rows: Ten
     up, down = above[rows], below[rows]
     further = above[up], below[down]
     usual = errors[further[0]] + errors[further[1]] + errors[above[further[0]]] + errors[below[further[1]]]
-    scale = nn.functional.avg_pool1d(usual[:, None] / 4, 9, 1, 4, count_include_pad=False)[:, 0] + FAINT
+    scale = nn.functional.avg_pool1d(usual[:, None] / 4, AROUND, 1, REACH, count_include_pad=False)[:, 0] + FAINT
     return _Compared(y[rows], y[up], y[down], scale, (y[further[0]], y[further[1]]))
 
 

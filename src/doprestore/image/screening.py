@@ -36,7 +36,7 @@ ROUNDS = FILL_ROUNDS + NET_ROUNDS
 TONE_ROUNDS = 4
 # A verdict stands still if a round changes no more than this share of what is found, and what three quarters of the others
 # are off by, at most, has fallen by no more than this share of it.
-STILL, SLOW = 0.04, 0.04
+STILL = 0.04
 # Where no more than this share of what is found is expected to be judged wrongly, the network is not asked.
 DOUBT = 0.02
 # Up to this probability of being damaged a value is shown to predictions of others, by its odds: most doubtful values are
@@ -118,7 +118,7 @@ class Screening:
         self.undecided = self.round >= LATE and is_clustered(self.found & self.known)
         fills = self.round < FILL_ROUNDS
         still = self.round >= LATE and int((self.found ^ before).sum()) <= STILL * int((self.found & self.known).sum())
-        still &= self._usual_error() >= (1 - SLOW) * error
+        still &= self._usual_error() >= (1 - STILL) * error
         ended = still or self.round + 1 in (FILL_ROUNDS, ROUNDS)
         self.undecided |= fills and ended and is_blind(self.y, self.predicted, self.found, self.known, self.generator)
         if self.undecided:

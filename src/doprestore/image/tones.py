@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from doprestore.image.frame import DEVIATIONS
 from doprestore.image.verdict import FAR, MANY, TONES, tones_of
 
 # A tone stands out that holds so many times its even share of the outliers, and at least LEAST of them.
@@ -35,8 +36,6 @@ PAPER, BLANK = 0.5, 0.75
 AT_A_TIME = 1 << 16
 # Pixels a side of the neighbourhood that is the picture's own where more than half of it is at one tone.
 NEIGHBOURHOOD = 11
-# It must be so by so many standard deviations more than outliers would have it by chance.
-DEVIATIONS = 5.0
 
 
 @dataclass(frozen=True)
