@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from doprestore.image import tracks
 from doprestore.image.fill import CERTAIN, fill, smoothed
-from doprestore.image.unseen import FILL_STEPS
 from doprestore.metrics import precision_recall, psnr
 
 VALUES = {
@@ -40,7 +39,7 @@ MOST = 12.0  # dB that a picture counts
 def gain(damaged: Tensor, reference: Tensor, found: Tensor) -> float:
     seen = (~found).to(damaged.dtype)
     start = smoothed(damaged, seen)
-    filled = fill(damaged, CERTAIN * seen, torch.eye(len(damaged)), start=start, steps=FILL_STEPS).clamp(0, 1)
+    filled = fill(damaged, CERTAIN * seen, torch.eye(len(damaged)), start=start).clamp(0, 1)
     return min(MOST, psnr(filled, reference) - psnr(damaged, reference))
 
 

@@ -23,8 +23,8 @@ CERTAIN = 1e4
 # Conjugate gradients stop at this share of the squared residual of the start. With 1e-5 they take a third more steps and
 # fills are better by 0.1 to 0.5 %; with 1e-3 they are worse by up to 4 % (random values on 1 and 20 % of eight pictures).
 SETTLED = 1e-4
-# Steps of conjugate gradients, at most, of the fills that whitenings are chosen by.
-CHOICE_STEPS = 12
+# Steps of conjugate gradients, at most.
+STEPS = 16
 # Differences between neighbours, of 1, count no further than this when the whitening is measured.
 STEEP = 0.3
 # The whitening of the start counts as so many pairs of neighbours, for where few pairs are known.
@@ -60,7 +60,7 @@ def laplacian(v: Tensor) -> Tensor:
     return around.sub_(v, alpha=4)
 
 
-def fill(y: Tensor, trust: Tensor, whitening: Tensor, *, start: Tensor, steps: int, rounds: int = 1) -> Tensor:
+def fill(y: Tensor, trust: Tensor, whitening: Tensor, *, start: Tensor, steps: int = STEPS, rounds: int = 1) -> Tensor:
     """(C, H, W): ``y`` where trust is :data:`CERTAIN`, the smoothest completion where it is 0, and between a compromise.
 
     trust: the odds that a value is whole, up to CERTAIN. whitening: T, (C, C). start: the first guess at what is missing.
@@ -189,7 +189,7 @@ def choose_whitening(y: Tensor, trusted: Tensor, generator: torch.Generator) -> 
     start = smoothed(y, seen)
     best, chosen = float("inf"), torch.eye(len(y), device=y.device)
     for whitening in _whitenings(y, trusted, guess):
-        error = (fill(y, CERTAIN * seen, whitening, start=start, steps=CHOICE_STEPS) - y)[hidden > 0].square()
+        error = (fill(y, CERTAIN * seen, whitening, start=start) - y)[hidden > 0].square()
         told = float(error.sort().values[: max(1, int(0.98 * len(error)))].mean())
         if told < best:
             best, chosen = told, whitening

@@ -52,8 +52,6 @@ SAMPLE = 192
 # The search draws its random numbers from the seed plus this. Damage that was made with the seed itself, as in benchmarks,
 # would share them; on a CPU no more than 32 bits of a seed count.
 OWN_SEEDS = 24_301
-# Log odds beyond these are not believed of a pixel.
-LOG_ODDS = 9.0
 # The channel coupling from which on it is whole pixels that are damaged. Photographs with single values on 1 % and more have
 # at most 0.29, with whole pixels 0.65 and more, with as much of both 0.5; where few values are found up to 0.53, which is
 # within two deviations.
@@ -195,8 +193,7 @@ class Screening:
         pixels = judge(self.y, by_pixel, self.probability, self.known, self.generator, late=late, folds=folds, coupled=False)
         if pixels.share and surely_coupled((pixels.probability > BOUND) & self.known, COUPLED):
             # At least two of three channels must say so.
-            odds = pixels.probability.clamp(1e-6, 1 - 1e-6).logit().clamp(-LOG_ODDS, LOG_ODDS)
-            whole = odds.median(0, keepdim=True).values.sigmoid()
+            whole = pixels.probability.median(0, keepdim=True).values
             self.probability = 1 - (1 - self.probability) * (1 - whole)
             self.shares["whole pixels"] = pixels.share
 

@@ -22,8 +22,6 @@ from doprestore.image.windows import windows
 FOLDS = 5
 # Pixels a side that are guessed at a time: medians want a cache to themselves.
 GUESSED = 128
-# Steps of conjugate gradients at most; from 10 to 32 all is alike (tests/benchmarks/image_constants.py).
-FILL_STEPS = 16
 
 
 def value_folds(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
@@ -57,7 +55,7 @@ def fill_without(y: Tensor, trust: Tensor, hidden: Tensor, whitening: Tensor, cu
     """(C, H, W): the fill that sees nothing of the values ``hidden``."""
 
     def filled(y: Tensor, seen: Tensor) -> Tensor:
-        return fill(y, seen, whitening, start=smoothed(y, seen / (1 + seen)), steps=FILL_STEPS)
+        return fill(y, seen, whitening, start=smoothed(y, seen / (1 + seen)))
 
     return by_parts(filled, cuts, y, trust * ~hidden)
 
