@@ -39,10 +39,6 @@ DEAD = 100.0
 OUTSIDE = 0.55
 # A tone that more than this share of a channel has is the picture's own: paper, or a black background.
 COMMON = 0.05
-# The same of black and white, where light is clipped, for parts of less than half of a line, and without rows that have one
-# tone for so long [0.003 to 0.01: no dead line of 17 pictures at 64 to 256 pixels a side is lost; with 0.03 a whole picture
-# of 64x64 is changed].
-CLIPPED = 0.01
 # So many lines that cross a dead one side by side are looked beyond for the rest of it [0 to 6: alike where none cross].
 CROSSING = 3
 # The least shift of a line, of 1: whole photographs have no line above 0.012 that their neighbours know nothing of.
@@ -185,15 +181,14 @@ def _find(y: Tensor, hidden: Tensor) -> _Lines:
     sample = _compared(y, errors, above, below, some)
     parts, scores = [some.new_empty(0, 3)], [y.new_empty(0)]
     shifts, usual = torch.zeros(2, len(y), device=y.device)
-    tones, of_various = (torch.bincount(of.flatten(), minlength=TONES) / of.numel() for of in (tone, tone[various]))
+    tones = torch.bincount(tone.flatten(), minlength=TONES) / tone.numel()
     if not sample.varied.any() or float(tones.max()) > PAPER:
         return _Lines(parts[0], scores[0], shifts > 0)
-    common, clipped = tones > COMMON, of_various > CLIPPED
-    clipped[1:-1] = False  # all tones but black and white
+    common = tones > COMMON
     density = falling_density(shares_of(bins_of((sample.error.abs() / sample.scale)[sample.varied])))
     for rows in candidates.split(AT_A_TIME):
         compared = _compared(y, errors, above, below, rows)
-        part, score = _of_one_tone(rows, compared, density, common, clipped)
+        part, score = _of_one_tone(rows, compared, density, common)
         parts.append(part)
         scores.append(score)
         toned = torch.zeros_like(hidden)
@@ -202,7 +197,24 @@ def _find(y: Tensor, hidden: Tensor) -> _Lines:
         shifts[rows] = _shifts(compared, toned[rows])
         usual[rows] = _median(compared.error, compared.varied).abs()
     least = max(SHIFT, OUTDOES * float(usual[candidates].quantile(0.8)))
-    return _Lines(torch.cat(parts), torch.cat(scores), shifts >= least)
+    found, score = torch.cat(parts), torch.cat(scores)
+    sure = ~_are_clipped(found, tone, various)
+    return _Lines(found[sure], score[sure], shifts >= least)
+
+
+def _are_clipped(parts: Tensor, tone: Tensor, various: Tensor) -> Tensor:
+    """(N,) bool: which parts of less than half of a row are black or white as the picture is elsewhere: light is clipped.
+
+    That is where less than half of the values at that tone are in such parts, rows of one tone aside. parts: (N, 3). tone:
+    (H, W). various: (H,) bool, the rows that have several tones.
+    """
+    row, start, stop = parts.T
+    length, own = stop - start, tone[row, start]
+    clipped = torch.zeros_like(row, dtype=torch.bool)
+    for extreme in (0, TONES - 1):
+        at = (own == extreme) & (2 * length < tone.shape[1])
+        clipped |= at & (2 * length[at].sum() < (tone[various] == extreme).sum())
+    return clipped
 
 
 def _neighbours(whole: Tensor) -> tuple[Tensor, Tensor]:
@@ -239,13 +251,10 @@ def _range(lines: Tensor) -> Tensor:
     return extremes.sum(1)
 
 
-def _of_one_tone(
-    rows: Tensor, compared: _Compared, density: Tensor, common: Tensor, clipped: Tensor
-) -> tuple[Tensor, Tensor]:
+def _of_one_tone(rows: Tensor, compared: _Compared, density: Tensor, common: Tensor) -> tuple[Tensor, Tensor]:
     """Parts of one tone, (N, 3), and their scores, where these are large: dead lines.
 
-    rows: (R,). density: of errors over their scale. common, clipped: bool, by tone, of which no
-    part is a dead line, and none of less than half of a line.
+    rows: (R,). density: of errors over their scale. common: bool, by tone, of which no part is a dead line.
     """
     line, scale, varied = compared.line, compared.scale, compared.varied
     # The odds that a value has the one tone because it is dead, and not as the picture has it.
@@ -262,8 +271,7 @@ def _of_one_tone(
     stands_out = summed((compared.outside != 0).float()) >= OUTSIDE * summed(torch.ones_like(line))
     last = torch.cat([first[1:], first.new_tensor([line.numel()])]) - 1
     width = line.shape[1]
-    tone, short = tones_of(line.flatten()[first]), 2 * (last - first + 1) < width
-    chosen = (scores >= DEAD / 2) & stands_out & ~common[tone] & ~(clipped[tone] & short)
+    chosen = (scores >= DEAD / 2) & stands_out & ~common[tones_of(line.flatten()[first])]
     parts = torch.stack([rows[first // width], first % width, last % width + 1], 1)
     return parts[chosen], scores[chosen]
 
