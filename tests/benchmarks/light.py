@@ -50,7 +50,6 @@ from doprestore.baselines.filters import adaptive_median, median
 from doprestore.metrics import precision_recall, psnr
 
 OURS = "ours"
-CEILING = None  # of the package, as module:function, (damaged, bad) -> answer
 IDENTICAL = 99.0  # dB
 GROSS = 0.2  # an error that nobody may overlook
 
@@ -107,14 +106,25 @@ def ours(damaged: Tensor) -> tuple[Tensor, Tensor, float]:
     return result.restored, result.found, result.details.outlier_share
 
 
+def filled(damaged: Tensor, bad: Tensor) -> Tensor:
+    """The fill that the fit of the fast preset starts from, told which values are bad."""
+    from doprestore.image import fill, fit
+
+    seen = (~bad).to(damaged.dtype)
+    whitening = fill.choose_whitening(damaged, seen, torch.Generator().manual_seed(0))
+    steps, rounds = fit.FILL_STEPS, fit.FILL_ROUNDS
+    answer = fill.fill(
+        damaged, fill.CERTAIN * seen, whitening, start=fill.smoothed(damaged, seen), steps=steps, rounds=rounds
+    )
+    return torch.where(bad, answer.clamp(0, 1), damaged)
+
+
 def methods(args: argparse.Namespace) -> dict[str, Callable[[Problem, str], Answer]]:
     """What is to be run, by the name that its rows have."""
     table: dict[str, Callable[[Problem, str], Answer]] = {
         name: lambda this, source, run=run: Answer(run(this.damaged, source)) for name, run in TRIVIAL.items()
     }
-    if args.ceiling:
-        fill = load(args.ceiling)
-        table[FILL] = lambda this, source: Answer(fill(this.damaged, this.bad))
+    table[FILL] = lambda this, source: Answer(filled(this.damaged, this.bad))
     if not args.trivial:
         function = load(args.function) if args.function else ours
         table[args.name] = lambda this, source: Answer(*function(this.damaged))
@@ -171,7 +181,6 @@ def main() -> None:
     parser.add_argument("--function", metavar="MODULE:FUNCTION", help="score this instead of the package's restore_image")
     parser.add_argument("--as", dest="name", help="the name of its rows in the file [ours, or the function's]")
     parser.add_argument("--against", default="0.1.0", help="the name of the rows of the version before [0.1.0]")
-    parser.add_argument("--ceiling", metavar="MODULE:FUNCTION", default=CEILING, help="(damaged, true mask) -> answer")
     parser.add_argument("-o", "--output", type=Path, default=Path("results/light.jsonl"))
     parser.add_argument("--trivial", action="store_true", help="run all methods but ours")
     parser.add_argument("--fresh", nargs="+", default=(), metavar="METHOD", help="repeat these even where the file has them")
