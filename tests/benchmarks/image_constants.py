@@ -6,9 +6,9 @@
 
 A constant is MODULE.NAME of doprestore.image. Whole numbers are rounded, shares stay below 1: where twice were 1 or more,
 half of what is missing from 1. Modules that a picture goes through are imported anew with the other value, so what follows
-from a constant follows. image_constants_fields.py lists those that are not varied, and why; each of the others is
-measured in a field, on damage that it has to do with: the centres of pictures of light_pictures.py to tune on. In most
-fields the search is by fills alone, and what it finds is filled; in "network" and "crops" all is as in a restoration.
+from a constant follows. image_constants_fields.py lists those that are not varied, and why; each of the others is measured
+in a field, on damage that it has to do with: the centres of pictures of light_pictures.py to tune on. In most fields the
+search of damaged ones is by fills alone, and what it finds is filled; in "fit", "network" and "crops" all is as usual.
 
 A line a value: by how many dB the gain over the damaged picture changes, on average over the kinds of the field that
 strike 1 % ("few", where a value or two that are missed make a dB) and over the others ("many"); the same of recall and
@@ -49,6 +49,12 @@ ALIKE = (0.1, 0.1, 0.01, 0.01, 0.0001)
 SEEDS = (1, 2)
 
 
+def names_of(node: ast.Assign | ast.AnnAssign) -> list[str]:
+    """What is assigned to."""
+    target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+    return [part.id for part in ast.walk(target) if isinstance(part, ast.Name)]
+
+
 class _Changing(importlib.machinery.SourceFileLoader):
     """Loads a module with another value of a constant. changed: its name, and the value."""
 
@@ -58,8 +64,8 @@ class _Changing(importlib.machinery.SourceFileLoader):
         name, value = self.changed
         tree = ast.parse(self.get_data(self.path))
         for node in tree.body:
-            if isinstance(node, ast.Assign):
-                targets = [part.id for part in ast.walk(node.targets[0]) if isinstance(part, ast.Name)]
+            if isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = names_of(node)
                 if name in targets and len(targets) > 1:
                     node.value.elts[targets.index(name)] = ast.parse(repr(value), mode="eval").body
                 elif name in targets:
@@ -97,11 +103,8 @@ def constants() -> dict[str, Any]:
         loaded = importlib.import_module(f"doprestore.image.{module}")
         for node in ast.parse(Path(loaded.__file__).read_text(encoding="utf-8")).body:
             if isinstance(node, ast.Assign | ast.AnnAssign):
-                target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-                names = [part.id for part in ast.walk(target) if isinstance(part, ast.Name)]
-                found.update(
-                    {f"{module}.{name}": getattr(loaded, name) for name in names if name.isupper() and name[0] != "_"}
-                )
+                names = [name for name in names_of(node) if name.isupper() and name[0] != "_"]
+                found.update({f"{module}.{name}": getattr(loaded, name) for name in names})
     unknown = (STRUCTURAL.keys() | VALUES.keys()) - found.keys()
     assert not unknown, f"no such constants: {unknown}"
     return {name: value for name, value in found.items() if name not in STRUCTURAL}
@@ -147,11 +150,12 @@ def restored(y: Tensor, field: Field, seed: int) -> tuple[Tensor, Tensor]:
     """The answer, and what was taken for damage."""
     load = importlib.import_module
     fills, screening, settings = (load(f"doprestore.image.{name}") for name in ("fill", "screening", "settings"))
-    if not field.network:
-        screening.DOUBT = math.inf
+    doubt = screening.DOUBT
+    screening.DOUBT = doubt if field.network else math.inf
     job = load("doprestore.image.light").Light(y, settings.image_settings(device="cpu", seed=seed), None)
     while not (job.done if field.network else job.screening.done):
         job.step()
+    screening.DOUBT = doubt
     if field.network:
         return job.restored().clamp(0, 1), job.found
     seen = (~job.found).to(y.dtype)
@@ -172,7 +176,8 @@ def scored(field: Field, seed: int = 0) -> dict[str, Any]:
             answer, found = restored(y, field, seed)
             told.append((psnr(answer, whole) - psnr(y, whole), *reversed(precision_recall(found, bad))))
         score["kinds"][kind] = [mean(column) for column in zip(*told, strict=True)]
-    shares = [float(restored(picture(name, WHOLE_SIDE), field, seed)[1].float().mean()) for name in field.whole]
+    as_usual = field._replace(network=True)
+    shares = [float(restored(picture(name, WHOLE_SIDE), as_usual, seed)[1].float().mean()) for name in field.whole]
     score["changed"] = [mean(shares), max(shares)] if shares else None
     score["seconds"] = round(time.process_time() - start, 1)
     return score

@@ -83,22 +83,23 @@ SINGLE = ("random-1", "random-20", "salt-pepper-5", "hot-1", "salt-pepper-pixel-
 TRYING = ("brick", "Baboon", "stars", "drawing")
 FIELDS = {
     "single": Field(PHOTOGRAPHS, SINGLE, WHOLE),
-    "network": Field(("coffee", "F16"), ("random-20", "salt-pepper-30"), side=64, network=True),
+    "fit": Field(("coffee", "F16"), ("random-20", "salt-pepper-30"), side=64, network=True),
     "lines": Field(PHOTOGRAPHS, ("dead-rows", "dead-rows-part", "offset-lines"), ("cell", *TRYING)),
     "tones": Field(PHOTOGRAPHS, ("text", "lines", "salt-pepper-30", "noise-salt-pepper-20"), TRYING),
     "undecided": Field(PHOTOGRAPHS, ("random-50", "salt-pepper-60", "text"), ("noise", "print", *TRYING)),
     "edges": Field(("F16 corner", "coffee framed"), ("random-5", "random-20"), ("F16 corner", "coffee framed")),
-    "crops": Field(("F16",), ("random-20",), side=192, network=True),
     "tracks": Field(("camera", "coffee", "cell", "stars"), ("rays-1",), WHOLE, 128),
+    "network": Field(("astronaut", "F16"), ("random-20",), side=64, network=True),
+    "crops": Field(("F16",), ("random-20",), side=192, network=True),
 }
 FIELD_OF_MODULE = {
-    **dict.fromkeys(("corrector", "crossfit", "fit", "learner", "optimizer"), "network"),
-    **{"frame": "edges", "lines": "lines", "tones": "tones", "tracks": "tracks", "undecided": "undecided"},
+    **dict.fromkeys(("corrector", "crossfit", "learner", "optimizer"), "network"),
+    **{"fit": "fit", "frame": "edges", "lines": "lines", "tones": "tones", "tracks": "tracks", "undecided": "undecided"},
 }
 FIELD_OF = {
     "learner.CROP": "crops",
     "learner.CROPS": "crops",
-    **{f"screening.{name}": "network" for name in ("DOUBT", "NET_ROUNDS", "SLOW", "STILL")},
+    **{f"screening.{name}": "network" for name in ("DOUBT", "NET_ROUNDS", "STILL")},
     "screening.TONE_ROUNDS": "tones",
 }
 

@@ -112,10 +112,8 @@ def filled(damaged: Tensor, bad: Tensor) -> Tensor:
 
     seen = (~bad).to(damaged.dtype)
     whitening = fill.choose_whitening(damaged, seen, torch.Generator().manual_seed(0))
-    steps, rounds = fit.FILL_STEPS, fit.FILL_ROUNDS
-    answer = fill.fill(
-        damaged, fill.CERTAIN * seen, whitening, start=fill.smoothed(damaged, seen), steps=steps, rounds=rounds
-    )
+    start = fill.smoothed(damaged, seen)
+    answer = fill.fill(damaged, fill.CERTAIN * seen, whitening, start=start, rounds=fit.FILL_ROUNDS)
     return torch.where(bad, answer.clamp(0, 1), damaged)
 
 

@@ -13,15 +13,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-# α, the weight of the gradient beside the Laplacian: it keeps gaps from overshooting. From 0.03 to 0.3 all is within 0.1 dB
-# (tests/benchmarks/image_constants.py, here and below).
+# α, the weight of the gradient beside the Laplacian: it keeps gaps from overshooting.
 GRADIENT = 0.1
 # What Δ² − αΔ makes of a pixel by itself.
 SELF = 20 + 4 * GRADIENT
 # The odds from which on a value is taken as it is.
 CERTAIN = 1e4
-# Conjugate gradients stop at this share of the squared residual of the start. With 1e-5 they take a third more steps and
-# fills are better by 0.1 to 0.5 %; with 1e-3 they are worse by up to 4 % (random values on 1 and 20 % of eight pictures).
+# Conjugate gradients stop at this share of the squared residual of the start.
 SETTLED = 1e-4
 # Steps of conjugate gradients, at most.
 STEPS = 16
@@ -29,8 +27,7 @@ STEPS = 16
 STEEP = 0.3
 # The whitening of the start counts as so many pairs of neighbours, for where few pairs are known.
 PRIOR = 30.0
-# What the next coarser scale says counts as much as so large a share of trusted values. At 0.03 random values on 1 % gain
-# 0.4 dB, from 0.03 to 0.3 all else is alike.
+# What the next coarser scale says counts as much as so large a share of trusted values.
 COARSER = 0.1
 
 

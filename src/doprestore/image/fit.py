@@ -23,8 +23,8 @@ FOLDS = 8
 HELD_OUT = 0.3
 # Where more than this share of the values is missing the fit takes twice the steps: there is more to learn.
 MUCH = 1 / 3
-# Steps of conjugate gradients of a fill at most, and rounds of them with new weights.
-FILL_STEPS, FILL_ROUNDS = 12, 3
+# Rounds of the fills, from the second on with weights.
+FILL_ROUNDS = 3
 # Symmetries of the square that the answer is the mean over, where the picture is one crop; two of a larger one.
 TURNS = 8
 
@@ -95,7 +95,7 @@ class Fit:
     def _filled(self, y: Tensor, known: Tensor, place: Place) -> Tensor:
         def filled(y: Tensor, known: Tensor) -> Tensor:
             start = smoothed(y, known)
-            return fill(y, CERTAIN * known, self.whitening, start=start, steps=FILL_STEPS, rounds=FILL_ROUNDS)
+            return fill(y, CERTAIN * known, self.whitening, start=start, rounds=FILL_ROUNDS)
 
         return by_parts(filled, cuts_of(self.cuts, place, *self.y.shape[1:]), y, known).clamp(0, 1)
 

@@ -26,8 +26,6 @@ VARYING, TONE = 5, 1.5 / 255
 # A tone that more than this share of a channel has is paper, on which lines are drawn: at most 0.13 in photographs, 0.24 and
 # more in charts and drawings, noise and JPEG or not.
 PAPER = 0.2
-# So much of a shifted line must be where its neighbours vary, and be neither black nor white, for a line may be clipped.
-JUDGED = 0.25
 # A shifted line stands out so many times as far as four fifths of the lines do, by the median of what each is off by: in a
 # barcode, say, every other line does. Most lines of photographs are off by 0.006 at most.
 OUTDOES = 3.0
@@ -35,10 +33,6 @@ OUTDOES = 3.0
 LOG_ODDS = 6.0
 # The log odds of a dead line, at least: parts of 25 pixels have 70 to 150, whole photographs at most 82.
 DEAD = 100.0
-# Of the places where a dead line is judged so many must lie outside of what the two neighbours span: 0.61 to 1 do.
-OUTSIDE = 0.55
-# A tone that more than this share of a channel has is the picture's own: paper, or a black background.
-COMMON = 0.05
 # So many lines that cross a dead one side by side are looked beyond for the rest of it [0 to 6: alike where none cross].
 CROSSING = 3
 # The least shift of a line, of 1: whole photographs have no line above 0.012 that their neighbours know nothing of.
@@ -181,14 +175,13 @@ def _find(y: Tensor, hidden: Tensor) -> _Lines:
     sample = _compared(y, errors, above, below, some)
     parts, scores = [some.new_empty(0, 3)], [y.new_empty(0)]
     shifts, usual = torch.zeros(2, len(y), device=y.device)
-    tones = torch.bincount(tone.flatten(), minlength=TONES) / tone.numel()
-    if not sample.varied.any() or float(tones.max()) > PAPER:
+    commonest = int(torch.bincount(tone.flatten(), minlength=TONES).max())
+    if not sample.varied.any() or commonest > PAPER * tone.numel():
         return _Lines(parts[0], scores[0], shifts > 0)
-    common = tones > COMMON
     density = falling_density(shares_of(bins_of((sample.error.abs() / sample.scale)[sample.varied])))
     for rows in candidates.split(AT_A_TIME):
         compared = _compared(y, errors, above, below, rows)
-        part, score = _of_one_tone(rows, compared, density, common)
+        part, score = _of_one_tone(rows, compared, density)
         parts.append(part)
         scores.append(score)
         toned = torch.zeros_like(hidden)
@@ -251,10 +244,10 @@ def _range(lines: Tensor) -> Tensor:
     return extremes.sum(1)
 
 
-def _of_one_tone(rows: Tensor, compared: _Compared, density: Tensor, common: Tensor) -> tuple[Tensor, Tensor]:
+def _of_one_tone(rows: Tensor, compared: _Compared, density: Tensor) -> tuple[Tensor, Tensor]:
     """Parts of one tone, (N, 3), and their scores, where these are large: dead lines.
 
-    rows: (R,). density: of errors over their scale. common: bool, by tone, of which no part is a dead line.
+    rows: (R,). density: of errors over their scale.
     """
     line, scale, varied = compared.line, compared.scale, compared.varied
     # The odds that a value has the one tone because it is dead, and not as the picture has it.
@@ -263,15 +256,10 @@ def _of_one_tone(rows: Tensor, compared: _Compared, density: Tensor, common: Ten
     starts[:, 1:] = line[:, 1:] != line[:, :-1]
     part = starts.flatten().cumsum(0) - 1
     first = starts.flatten().nonzero()[:, 0]
-
-    def summed(values: Tensor) -> Tensor:
-        return torch.zeros(len(first), device=line.device).index_add_(0, part, (values * varied).flatten())
-
-    scores = summed(odds)
-    stands_out = summed((compared.outside != 0).float()) >= OUTSIDE * summed(torch.ones_like(line))
+    scores = torch.zeros(len(first), device=line.device).index_add_(0, part, (odds * varied).flatten())
     last = torch.cat([first[1:], first.new_tensor([line.numel()])]) - 1
     width = line.shape[1]
-    chosen = (scores >= DEAD / 2) & stands_out & ~common[tones_of(line.flatten()[first])]
+    chosen = scores >= DEAD / 2
     parts = torch.stack([rows[first // width], first % width, last % width + 1], 1)
     return parts[chosen], scores[chosen]
 
@@ -289,8 +277,7 @@ def _shifts(compared: _Compared, toned: Tensor) -> Tensor:
     shifted = compared.error * shift.sign()[:, None] > shift.abs()[:, None] / 2
     steady = (shifted & counts).sum(1) / counts.sum(1).clamp(min=1)
     leak = torch.maximum(*(_median(leaks, counts).abs() for leaks in compared.leaks))
-    enough = counts.float().mean(1) >= JUDGED
-    return torch.where(enough & (steady >= STEADY) & (leak <= LEAK * shift.abs()), shift.abs(), 0.0)
+    return torch.where((steady >= STEADY) & (leak <= LEAK * shift.abs()), shift.abs(), 0.0)
 
 
 def _median(values: Tensor, counts: Tensor) -> Tensor:

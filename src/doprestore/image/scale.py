@@ -9,15 +9,13 @@ from torch import Tensor, nn
 
 from doprestore.image.windows import windows
 
-# The least scale of errors, of 1: one of 256 tones. Half is within 0.3 dB; twice loses 0.3 dB of salt and pepper
-# (tests/benchmarks/image_constants.py, here and below).
+# The least scale of errors, of 1: one of 256 tones.
 FAINT = 0.004
 # Errors count no further than this, of 1, for the scale of others.
 LOUD = 0.2
 # σ is the mean error around to this power in the first rounds, while outliers enlarge it, and to the power of 1 later.
 SCALE_POWER = 0.75
-# Pixels a side of the square that errors count in. At 13 random values on 1 % lose 0.5 dB, at 5 1.4 dB, and those on 20 %
-# 0.1.
+# Pixels a side of the square that errors count in.
 AROUND = 9
 # It reaches so many pixels to each side.
 REACH = AROUND // 2

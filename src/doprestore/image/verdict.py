@@ -34,7 +34,7 @@ FAR, FAR_IN_SCALES = 0.25, 8.0
 # Off by FAR, but not by FAR_IN_SCALES, it counts if the verdict before gives it more than this probability of being damaged:
 # a share that has been taken for too small a moment ago must not make it smaller still.
 LIKELY = 0.3
-# What all tones say of one counts as much as so large a share of the places. From 0.01 to 0.1 all is within 0.2 dB.
+# What all tones say of one counts as much as so large a share of the places.
 FEW_PLACES = 0.03
 # The probability of damage that is given to values for which the share has no room.
 UNSURE = 0.49
@@ -53,11 +53,10 @@ FEW = 3
 # A tone stands out that has so many times the doubtless outliers of the tones around it, and 8 more.
 STANDS_OUT = 5.0
 # So many times the share of damage may be called damaged, for the share is the least of several; and of those in company.
-# At 1 random values lose 0.6 to 0.9 dB, 1.5 is as good (tests/benchmarks/image_constants.py).
 SLACK = 1.25
 # Values that the densities are read off; of a larger picture every second pixel counts, every third, and so on.
 MANY = 400_000
-# The standard deviation, in tones, of the smooth part of h. At 8 salt and pepper lose 0.5 dB, 32 is as good.
+# The standard deviation, in tones, of the smooth part of h.
 SMOOTH = 16.0
 
 
