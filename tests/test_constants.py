@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from image_constants_fields import MODULES, STRUCTURAL
 
 import doprestore
 
@@ -42,6 +43,25 @@ def _is_sentence(comment: str) -> bool:
 def test_every_constant_has_a_sentence(path):
     said = _constants(path.read_text())
     assert [names for names, comment in said.items() if not _is_sentence(comment)] == []
+
+
+def _said_of_the_fast_preset() -> dict[str, str]:
+    """The comment of each constant of the fast preset, MODULE.NAME."""
+    said = {}
+    for module in MODULES:
+        for names, comment in _constants((PACKAGE / "image" / f"{module}.py").read_text()).items():
+            said.update({f"{module}.{name}": comment for name in names.split(", ")})
+    return said
+
+
+def test_every_constant_of_the_fast_preset_says_what_was_measured_of_it():
+    said = _said_of_the_fast_preset()
+    assert [name for name, comment in said.items() if name not in STRUCTURAL and "[" not in comment] == []
+
+
+def test_constants_that_are_not_measured_exist():
+    said = _said_of_the_fast_preset()
+    assert [name for name in STRUCTURAL if name not in said] == []
 
 
 def test_a_comment_that_runs_on_is_no_sentence():

@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from doprestore.image.fill import laplacian
 from doprestore.image.unet import Scale
 
-# Scales below the full size.
+# Scales below the full size [2 to 4: alike; tests/benchmarks/image_constants.py, here and below].
 HALVINGS = 3
-# Channels of the skip branches.
+# Channels of the skip branches [6 to 24: alike].
 SKIP = 12
 # Sides in pixels must be multiples of this.
 STRIDE = 2**HALVINGS
 # Factors of the fill's contrast, its Laplacian and the mask, which then have a spread near 1 each.
 GAINS = (4.0, 16.0, 1.0)
-# Logits are taken of tones no nearer to black and to white than this, of 1.
+# Logits are taken of tones no nearer to black and to white than this, of 1 [0.01 to 0.04: alike].
 DARKEST = 0.02
 
 

@@ -22,10 +22,12 @@ from doprestore.image.settings import ImageSettings
 from doprestore.image.unseen import FOLDS, fill_without
 from doprestore.image.windows import Place, windows
 
-# A course of a round; θ goes on from where the round before has left it.
+# A course of a round; θ goes on from where the round before has left it [20 to 80: alike;
+# tests/benchmarks/image_constants.py, here and below].
 STEPS = 40
 # Symmetries of the square that a prediction is the mean over: all turns without transposing, none of a large picture, where
-# two more are worth 0.07 and -0.03 dB (random values on 1 and 20 % of six pictures, 256x256) and a tenth of the time.
+# two more are worth 0.07 and -0.03 dB (random values on 1 and 20 % of six pictures, 256x256) and a tenth of the time [((0),
+# (0)), ((0, 1, 2, 3, 4, 5, 6, 7), (0)): alike].
 TURNS: tuple[Sequence[int], Sequence[int]] = ((0, 1, 2, 3), (0,))
 
 

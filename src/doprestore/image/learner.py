@@ -21,15 +21,17 @@ from doprestore.image.windows import Place
 from doprestore.machine import uses_bfloat16
 from doprestore.outliers import MirrorOutliers
 
-# ε of the objective √(r² + ε²): a fit through medians, for some of the trusted values are wrong.
+# ε of the objective √(r² + ε²): a fit through medians, for some of the trusted values are wrong [0.01 to 0.04: alike;
+# tests/benchmarks/image_constants.py, here and below].
 EDGE = 0.02
 # The size of g = h at the start.
 GAMMA = 1e-5
-# The sum of the rates of g and h over a course at α = 500: off by 0.18 throughout, a value becomes an outlier.
+# The sum of the rates of g and h over a course at α = 500: off by 0.18 throughout, a value becomes an outlier [30 to 120:
+# alike].
 CLOCK = 60.0
-# Pixels a side of what θ is trained on, a multiple of the network's stride.
+# Pixels a side of what θ is trained on, a multiple of the network's stride [64: -0.7 dB; 256: alike].
 CROP = 128
-# Crops of a picture that is larger.
+# Crops of a picture that is larger [2 to 8: alike].
 CROPS = 4
 
 

@@ -21,36 +21,43 @@ from torch import Tensor, nn
 from doprestore.image.scale import AROUND, FAINT, LOUD, REACH
 from doprestore.image.verdict import TONES, bins_of, falling_density, shares_of, tones_of
 
-# A neighbour varies where its values in a stretch of VARYING pixels differ by more than one of 256 tones.
+# A neighbour varies where its values in a stretch of VARYING pixels differ by more than one of 256 tones [VARYING 9: +0.5
+# dB, precision +0.017; 3: alike; tests/benchmarks/image_constants.py, here and below].
 VARYING, TONE = 5, 1.5 / 255
 # A tone that more than this share of a channel has is paper, on which lines are drawn: at most 0.13 in photographs, 0.24 and
-# more in charts and drawings, noise and JPEG or not.
+# more in charts and drawings, noise and JPEG or not [0.1 to 0.4: alike].
 PAPER = 0.2
 # A shifted line stands out so many times as far as four fifths of the lines do, by the median of what each is off by: in a
-# barcode, say, every other line does. Most lines of photographs are off by 0.006 at most.
+# barcode, say, every other line does. Most lines of photographs are off by 0.006 at most [6: -0.3 dB, recall -0.018; 1.5:
+# alike].
 OUTDOES = 3.0
-# Log odds beyond these are not believed of a single pixel.
+# Log odds beyond these are not believed of a single pixel [3: -3.4 dB, recall -0.024; 12: +0.5 dB, precision +0.017].
 LOG_ODDS = 6.0
-# The log odds of a dead line, at least: parts of 25 pixels have 70 to 150, whole photographs at most 82.
+# The log odds of a dead line, at least: parts of 25 pixels have 70 to 150, whole photographs at most 82 [50: +0.5 dB,
+# precision +0.017; 200: -4.7 dB, recall -0.042].
 DEAD = 100.0
 # So many lines that cross a dead one side by side are looked beyond for the rest of it [0 to 6: alike where none cross].
 CROSSING = 3
-# The least shift of a line, of 1: whole photographs have no line above 0.012 that their neighbours know nothing of.
+# The least shift of a line, of 1: whole photographs have no line above 0.012 that their neighbours know nothing of [0.015 to
+# 0.06: alike].
 SHIFT = 0.03
-# On so much of its length a shifted line has at least half of its shift: 0.7 to 1, where its values are not clipped.
+# On so much of its length a shifted line has at least half of its shift: 0.7 to 1, where its values are not clipped [0.325
+# to 0.825: alike].
 STEADY = 0.65
-# What its neighbours show of a shifted line is no more than this share of its shift.
+# What its neighbours show of a shifted line is no more than this share of its shift [0.165: -0.2 dB, recall -0.028; 0.66:
+# alike].
 LEAK = 0.33
 # Pictures with fewer pixels a side are not judged: their lines are too short to be told from details.
 LEAST_SIDE = 32
-# Edge lines that are not judged: scans and test pictures have defective ones of their own.
+# Edge lines that are not judged: scans and test pictures have defective ones of their own [1 to 4: alike].
 EDGE = 2
 # More lines than this share of them are the picture's own, such as blinds or rules; and no line goes by one of which more is
-# hidden.
+# hidden [0.075 to 0.3: alike].
 MANY = 0.15
-# The same of shifted lines, of which a grid may have as many.
+# The same of shifted lines, of which a grid may have as many [0.025 to 0.1: alike].
 MANY_SHIFTED = 0.05
-# Rounds of looking, each without the lines that are found already: the neighbours of a dead line look like lines, too.
+# Rounds of looking, each without the lines that are found already: the neighbours of a dead line look like lines, too [1 to
+# 6: alike].
 ROUNDS = 3
 # Lines that are judged at a time, which bounds the memory, and lines that tell what errors are usual.
 AT_A_TIME, ENOUGH = 256, 512

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 # The share of the momentum that a step keeps: that of the reference.
 MOMENTUM = 0.9
-# The rate of Adam for norms, biases and the thin layers, as a share of the rate of Muon for the rest.
+# The rate of Adam for norms, biases and the thin layers, as a share of the rate of Muon for the rest [0.15 to 0.6: alike;
+# tests/benchmarks/image_constants.py, here and below].
 ADAM_SHARE = 0.3
 # Decays of Adam's mean and mean square, and what keeps its quotient finite.
 BETAS, EPSILON = (0.9, 0.99), 1e-8
