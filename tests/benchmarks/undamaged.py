@@ -42,13 +42,14 @@ def main() -> None:
     parser.add_argument("--lines", action="store_true")
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
-    done = read_results(options.output, lambda row: row["picture"]) if options.output else {}
+    done = read_results(options.output, lambda row: (row["picture"], row["lines"])) if options.output else {}
     rows = []
     for path in sorted(path for folder in options.folders for path in folder.iterdir() if path.suffix in SUFFIXES):
         name = f"{path.parent.name}/{path.name}"
-        row = done.get(name)
+        row = done.get((name, options.lines))
         if row is None:
-            row = {"picture": name, **measured(torch.from_numpy(read_picture(path).pixels), options.lines)}
+            picture = torch.from_numpy(read_picture(path).pixels)
+            row = {"picture": name, "lines": options.lines, **measured(picture, options.lines)}
             if options.output:
                 append_result(options.output, row)
         rows.append(row)
