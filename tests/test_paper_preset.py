@@ -28,6 +28,7 @@ from doprestore.image.recovery import recover_image
 from doprestore.image.settings import image_settings
 from doprestore.metrics import psnr
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 STORED = Path(__file__).with_name("paper_preset.txt")
 TIGHT = 5e-5
 
@@ -46,14 +47,6 @@ def speckled(clean: Tensor) -> Tensor:
 
 def settings(**more: object):
     return image_settings("paper", **{"steps": 2, "width": 8, "device": "cpu", "precision": "float32"} | more)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_many_steps_are_the_published_ones():
