@@ -19,10 +19,9 @@ from torch import Tensor
 from doprestore.image.lines import find_lines
 from doprestore.image.recovery import recover_image
 from doprestore.image.settings import image_settings
+from doprestore.io.encode import EXTENSIONS
 from doprestore.io.images import read_picture
 from doprestore.metrics import psnr
-
-SUFFIXES = (".png", ".jpg", ".tif", ".bmp")
 
 
 def measured(picture: Tensor, lines_alone: bool) -> dict:
@@ -44,7 +43,7 @@ def main() -> None:
     options = parser.parse_args()
     done = read_results(options.output, lambda row: (row["picture"], row["lines"])) if options.output else {}
     rows = []
-    for path in sorted(path for folder in options.folders for path in folder.iterdir() if path.suffix in SUFFIXES):
+    for path in sorted(path for folder in options.folders for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS):
         name = f"{path.parent.name}/{path.name}"
         row = done.get((name, options.lines))
         if row is None:
