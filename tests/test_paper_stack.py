@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import paper_stack
 import torch
-from conftest import salted, waves
-
-from doprestore.image.settings import image_settings
-from doprestore.reproduce.long_run import LongRun
+from conftest import long_run
 
 
 class Member:
-    """Stands for a run that has files. In double precision, for the first steps make rounding grow tenfold each."""
+    """Stands for a run that has files."""
 
     def __init__(self, loss: str | None, seed: int, alpha: float):
-        clean = waves(3, 64, 64).roll(7 * seed, 2)
-        settings = image_settings("paper", width=8, steps=30, seed=seed, alpha=alpha, device="cpu", precision="float32")
-        self.run, self.is_l1 = LongRun(salted(clean, 0.3), clean, settings, loss), loss == "l1"
-        self.run.fit.input_noise = 0.0  # for it is drawn in another order
-        self.run.fit.network.double()
-        for owner in (self.run, self.run.fit, self.run.fit.outliers):
-            for name, value in list(vars(owner).items()):
-                if isinstance(value, torch.Tensor):
-                    setattr(owner, name, value.double())
+        self.run, self.is_l1 = long_run(loss, seed=seed, alpha=alpha), loss == "l1"
 
 
 def test_stacked_networks_make_the_steps_that_they_make_alone(monkeypatch):

@@ -14,6 +14,7 @@ of them are of unfinished runs.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import math
 import time
@@ -91,19 +92,28 @@ def chosen(plan: Plan, only: str) -> list[Cell]:
     return [cell for cell in every_cell(plan) if only in ("", f"{cell['picture']}-{cell['side']}")]
 
 
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[bool]:
+    """The lock of a run, for as long as the block runs: whether it is ours and no other process's."""
+    with open(path, "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
 def run_all(plan: Plan, folder: Path, only: str) -> None:
     """Run what is not finished and what no other process is at."""
     torch.set_num_threads(1)
     for cell in chosen(plan, only):
         if is_finished(cell, points(folder / f"{run_name(cell)}.csv")):
             continue
-        with open(folder / f"{run_name(cell)}.lock", "w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            print(run_name(cell), flush=True)
-            load("fig3").runs.compute(cell, plan, lambda step, steps: print(f"  {step} of {steps}", flush=True))
+        with held(folder / f"{run_name(cell)}.lock") as is_ours:
+            if is_ours:
+                print(run_name(cell), flush=True)
+                load("fig3").runs.compute(cell, plan, lambda step, steps: print(f"  {step} of {steps}", flush=True))
 
 
 def fast(plan: Plan, only: str) -> Iterator[str]:

@@ -14,60 +14,18 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from paper import every_cell, is_finished, points
+from paper_runs import OnDisk, left
 from paper_stack import TOGETHER, Stack
-from torch import Tensor
 
 from doprestore.machine import choose_device
-from doprestore.reproduce.figure import Cell, Plan
-from doprestore.reproduce.long_run import POINTS, Files, LongRun
+from doprestore.reproduce.figure import Plan
 from doprestore.reproduce.originals import find_pictures, read_pictures
-from doprestore.reproduce.picture_cells import LOSSES, cell_settings, clean_picture, damage, run_name
 
 # Seconds from one line on stdout to the next.
 SPEAK_EVERY = 20.0
-
-
-class OnDisk:
-    """A run of one cell, with its curve and its state in the folder."""
-
-    def __init__(self, cell: Cell, plan: Plan, folder: Path):
-        self.path = folder / run_name(cell)
-        clean = clean_picture(plan, cell)
-        self.run = LongRun(damage(clean, cell), clean, cell_settings(cell, plan.device), LOSSES[cell["method"]])
-        self.is_l1 = LOSSES[cell["method"]] == "l1"
-        self.group = (cell["side"], cell["width"])
-        self.files = Files(self.run, self.path, cell)
-        if (state := self.files.load()) is not None:
-            self.run.load_state_dict(state)
-        self.run.cpu_seconds = math.nan
-        self.every = max(1, self.run.steps // POINTS // TOGETHER) * TOGETHER  # steps between two points of the curve
-
-    def add_point(self) -> None:
-        """To the curve, where one is due."""
-        if self.run.step_number % self.every and not self.run.done:
-            return
-        self.run.report()
-        if not math.isfinite(self.run.points[-1][1]):
-            raise SystemExit(f"{self.path.name}: the loss became {self.run.points[-1][1]}")
-
-    def write(self) -> None:
-        self.files.write(alone(self.run.state_dict()) | {"seconds": 0.0})
-
-    def line(self) -> str:
-        last, best = self.run.points[-1][2:4] if self.run.points else (math.nan, math.nan)
-        return f"{self.path.name} {self.run.step_number}/{self.run.steps}: {last:.2f}, best {best:.2f} dB"
-
-
-def alone(state: Any) -> Any:
-    """A state without the rest of the stack, which the file would hold, too: its tensors are views."""
-    if isinstance(state, Mapping):
-        return {key: alone(value) for key, value in state.items()}
-    return state.clone() if isinstance(state, Tensor) else state
 
 
 def stacks_of(members: Sequence[OnDisk]) -> list[Stack]:
@@ -89,10 +47,11 @@ def main() -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
     pictures = read_pictures(find_pictures(args.data), "small")
     plan = Plan("small", "paper", str(choose_device(args.device)), pictures, args.folder)
-    cells = [cell for cell in every_cell(plan) if args.only in run_name(cell)]
-    left = [cell for cell in cells if not is_finished(cell, points(args.folder / f"{run_name(cell)}.csv"))]
-    stacks = stacks_of([OnDisk(cell, plan, args.folder) for cell in left])
-    print(f"{len(left)} of {len(cells)} runs to go on with, in {len(stacks)} stacks", flush=True)
+    members = [OnDisk(cell, plan, args.folder, TOGETHER) for cell in left(plan, args.folder, [args.only])]
+    for member in members:
+        member.run.cpu_seconds = math.nan
+    stacks = stacks_of(members)
+    print(f"{len(members)} runs to go on with, in {len(stacks)} stacks", flush=True)
     spoken = time.monotonic()
     while stacks and time.monotonic() - start < args.seconds:
         ready = [stack for stack in stacks if stack.ready]
