@@ -123,20 +123,26 @@ void outers(const T *in, long in_row, const T *gradient, long gradient_row, int 
 
 // ---- convolutions: h, w are the sides of what comes out forward ----
 
-// k = 1 or 3. The input is one with a border where k = 3. STRIDE 1 or 2.
-template <int CIN, int STRIDE> void convolve(int k, const T *in, const T *weights, T *out, int h, int w) {
+// k = 1 or 3. The input is one with a border where k = 3. STRIDE 1 or 2. after(y): called when row y is there.
+template <int CIN, int STRIDE, class F>
+void convolve(int k, const T *in, const T *weights, T *out, int h, int w, F after) {
     const long in_row = (STRIDE * w + (k == 3 ? 2 : 0)) * CIN;
     Tap taps[9];
     for (int i = 0; i < k * k; i++) taps[i] = {i / k * in_row + i % k * CIN, weights + i * CIN * W};
-    for (int y = 0; y < h; y++)
+    for (int y = 0; y < h; y++) {
         row<CIN, STRIDE * CIN, W>(in + y * STRIDE * in_row, STRIDE * CIN, taps, k * k, out + y * w * W, W, w);
+        after(y);
+    }
 }
+
+// Rows of w pixels that stay in the nearest cache for the nine taps.
+inline int band(int w) { return std::max(1, 64 / w); }
 
 template <int CIN, int STRIDE>
 void weights_gradient(int k, const T *in, const T *gradient, long gradient_row, T *dw, int h, int w) {
     const long in_row = (STRIDE * w + (k == 3 ? 2 : 0)) * CIN;
     std::fill(dw, dw + k * k * CIN * W, T(0));
-    const int most = std::max(1, 64 / w);  // rows, so that all of them stay in the nearest cache for the nine taps
+    const int most = band(w);
     for (int y = 0; y < h; y += most)
         for (int i = 0; i < k * k; i++)
             outers<STRIDE * CIN, CIN>(in + (y * STRIDE + i / k) * in_row + i % k * CIN, STRIDE * in_row,

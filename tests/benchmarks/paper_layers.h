@@ -23,83 +23,110 @@ struct Parameter {
     long size;
 };
 
-// Batch norm of N vectors of L channels, with LeakyReLU (LEAKY) or without.
+// Batch norm of N vectors of L channels, with LeakyReLU (LEAKY) or without. It goes by rows, y, so that a row can be looked
+// at while it is in the nearest cache: `see` all rows, `settle`, then `apply`; and so back.
 template <int L, int N, bool LEAKY> struct Norm {
     static constexpr int C = N * L;
     using X = typename Lanes<L>::Vector;
     Parameter scale, shift;
-    T mean[C], inverse[C], factor[C], term[C];
-    double pixels;
+    T pivot[C], mean[C], inverse[C], factor[C], term[C], constant[C], slope[C];
+    double sum[C], other[C], pixels = 0;
 
-    // Of two values a pixel, the sums over the map. In T along a row, then in double.
-    template <class F> void sums(int h, int w, double *first, double *second, F values) {
-        std::fill(first, first + C, 0.0), std::fill(second, second + C, 0.0);
-        for (int y = 0; y < h; y++) {
-            X a[N] = {}, b[N] = {};
-            for (int x = 0; x < w; x++)
-                for (int n = 0; n < N; n++) values(y, x, n, a[n], b[n]);
-            for (int c = 0; c < C; c++) first[c] += a[c / L][c % L], second[c] += b[c / L][c % L];
-        }
+    // Adds up two values of every pixel of a row. In T along the row, then in double.
+    template <class F> void add(int w, F values) {
+        X a[N] = {}, b[N] = {};
+        for (int x = 0; x < w; x++)
+            for (int n = 0; n < N; n++) values(x, n, a[n], b[n]);
+        for (int c = 0; c < C; c++) sum[c] += a[c / L][c % L], other[c] += b[c / L][c % L];
+        pixels += w;
     }
 
-    void forward(Map in, Map out, int h, int w) {
-        double sum[C], squares[C];
-        pixels = double(h) * w;
+    // In the first row: of sums that the last settlement left behind.
+    void begin(int y) {
+        if (y == 0) pixels = 0, std::fill(sum, sum + C, 0.0), std::fill(other, other + C, 0.0);
+    }
+
+    void see(Map in, int y, int w) {
+        begin(y);
         // About the first pixel: the mean may be many standard deviations.
-        X pivot[N];
-        for (int n = 0; n < N; n++) pivot[n] = at<L>(in.data + n * L);
-        sums(h, w, sum, squares, [&](int y, int x, int n, X &a, X &b) {
-            const X value = at<L>(in.data + y * in.line + x * in.pixel + n * L) - pivot[n];
+        if (y == 0) std::copy(in.data, in.data + C, pivot);
+        const T *row = in.data + y * in.line;
+        add(w, [&](int x, int n, X &a, X &b) {
+            const X value = at<L>(row + x * in.pixel + n * L) - at<L>(pivot + n * L);
             a += value, b += value * value;
         });
+    }
+
+    void settle() {
         for (int c = 0; c < C; c++) {
             const double average = sum[c] / pixels;
-            mean[c] = T(average + in.data[c]);
-            inverse[c] = T(1 / std::sqrt(std::max(0.0, squares[c] / pixels - average * average) + EPSILON));
+            mean[c] = T(average + pivot[c]);
+            inverse[c] = T(1 / std::sqrt(std::max(0.0, other[c] / pixels - average * average) + EPSILON));
             factor[c] = scale.value[c] * inverse[c];
             term[c] = shift.value[c] - mean[c] * factor[c];
         }
-        X a[N], b[N];
-        for (int n = 0; n < N; n++) a[n] = at<L>(factor + n * L), b[n] = at<L>(term + n * L);
-        for (int y = 0; y < h; y++)
-            for (int x = 0; x < w; x++)
-                for (int n = 0; n < N; n++) {
-                    const X value = at<L>(in.data + y * in.line + x * in.pixel + n * L) * a[n] + b[n];
-                    at<L>(out.data + y * out.line + x * out.pixel + n * L) = !LEAKY || value > 0 ? value : value * SLOPE;
-                }
+    }
+
+    void apply(Map in, Map out, int y, int w) const {
+        const T *from = in.data + y * in.line;
+        T *to = out.data + y * out.line;
+        for (int x = 0; x < w; x++)
+            for (int n = 0; n < N; n++) {
+                const X value = at<L>(from + x * in.pixel + n * L) * at<L>(factor + n * L) + at<L>(term + n * L);
+                at<L>(to + x * out.pixel + n * L) = !LEAKY || value > 0 ? value : value * SLOPE;
+            }
+    }
+
+    void forward(Map in, Map out, int h, int w) {
+        for (int y = 0; y < h; y++) see(in, y, w);
+        settle();
+        for (int y = 0; y < h; y++) apply(in, out, y, w);
+    }
+
+    // The gradient before the LeakyReLU.
+    X before(X gradient, X value, int n) const {
+        return !LEAKY || value * at<L>(factor + n * L) + at<L>(term + n * L) > 0 ? gradient : gradient * SLOPE;
+    }
+
+    void see_back(Map gradient, Map in, int y, int w) {
+        begin(y);
+        const T *g = gradient.data + y * gradient.line, *row = in.data + y * in.line;
+        add(w, [&](int x, int n, X &a, X &b) {
+            const X value = at<L>(row + x * in.pixel + n * L);
+            const X now = before(at<L>(g + x * gradient.pixel + n * L), value, n);
+            a += now, b += now * (value - at<L>(mean + n * L));
+        });
+    }
+
+    void settle_back() {
+        for (int c = 0; c < C; c++) {
+            shift.gradient[c] = T(sum[c]);
+            scale.gradient[c] = T(other[c] * inverse[c]);
+            constant[c] = T(factor[c] * sum[c] / pixels);
+            slope[c] = T(double(factor[c]) * inverse[c] * inverse[c] * other[c] / pixels);
+        }
+    }
+
+    void apply_back(Map gradient, Map in, Map out, int y, int w) const {
+        const T *g = gradient.data + y * gradient.line, *row = in.data + y * in.line;
+        T *to = out.data + y * out.line;
+        for (int x = 0; x < w; x++)
+            for (int n = 0; n < N; n++) {
+                const X value = at<L>(row + x * in.pixel + n * L);
+                const X now = before(at<L>(g + x * gradient.pixel + n * L), value, n);
+                at<L>(to + x * out.pixel + n * L) = at<L>(factor + n * L) * now - at<L>(constant + n * L) -
+                                                    at<L>(slope + n * L) * (value - at<L>(mean + n * L));
+            }
     }
 
     void backward(Map gradient, Map in, Map out, int h, int w) {
-        double sum[C], along[C];
-        X a[N], b[N], m[N];
-        for (int n = 0; n < N; n++) a[n] = at<L>(factor + n * L), b[n] = at<L>(term + n * L), m[n] = at<L>(mean + n * L);
-        const auto look = [&](int y, int x, int n, X &before, X &centred) {
-            const X value = at<L>(in.data + y * in.line + x * in.pixel + n * L);
-            const X g = at<L>(gradient.data + y * gradient.line + x * gradient.pixel + n * L);
-            before = !LEAKY || value * a[n] + b[n] > 0 ? g : g * SLOPE;
-            centred = value - m[n];
-        };
-        sums(h, w, sum, along, [&](int y, int x, int n, X &first, X &second) {
-            X before, centred;
-            look(y, x, n, before, centred);
-            first += before, second += before * centred;
-        });
-        T constant[C], slope[C];
-        for (int c = 0; c < C; c++) {
-            shift.gradient[c] = T(sum[c]);
-            scale.gradient[c] = T(along[c] * inverse[c]);
-            constant[c] = T(factor[c] * sum[c] / pixels);
-            slope[c] = T(double(factor[c]) * inverse[c] * inverse[c] * along[c] / pixels);
-        }
-        X k[N], s[N];
-        for (int n = 0; n < N; n++) k[n] = at<L>(constant + n * L), s[n] = at<L>(slope + n * L);
-        for (int y = 0; y < h; y++)
-            for (int x = 0; x < w; x++)
-                for (int n = 0; n < N; n++) {
-                    X before, centred;
-                    look(y, x, n, before, centred);
-                    at<L>(out.data + y * out.line + x * out.pixel + n * L) = a[n] * before - k[n] - s[n] * centred;
-                }
+        for (int y = 0; y < h; y++) see_back(gradient, in, y, w);
+        settle_and_apply_back(gradient, in, out, h, w);
+    }
+
+    void settle_and_apply_back(Map gradient, Map in, Map out, int h, int w) {
+        settle_back();
+        for (int y = 0; y < h; y++) apply_back(gradient, in, out, y, w);
     }
 };
 
@@ -112,7 +139,8 @@ template <class F> inline void each_vector(int pixels, F f) {
     for (long i = 0; i < long(pixels) * W; i += LANES) f(i);
 }
 
-void doubled(const T *in, T *out, T *line, int h, int w) {
+// after(y): called when row y of what comes out is there; here and below.
+template <class F> void doubled(const T *in, T *out, T *line, int h, int w, F after) {
     const T near = T(0.75), far = T(0.25);
     for (int y = 0; y < 2 * h; y++) {
         const T *one = in + y / 2 * w * W, *other = in + std::clamp(y / 2 + (y % 2 ? 1 : -1), 0, h - 1) * w * W;
@@ -124,10 +152,11 @@ void doubled(const T *in, T *out, T *line, int h, int w) {
                 at(to + 2 * x * W + c) = here + far * at(line + std::max(x - 1, 0) * W + c);
                 at(to + (2 * x + 1) * W + c) = here + far * at(line + std::min(x + 1, w - 1) * W + c);
             }
+        after(y);
     }
 }
 
-void doubled_gradient(const T *gradient, T *out, T *line, int h, int w) {
+template <class F> void doubled_gradient(const T *gradient, T *out, T *line, int h, int w, F after) {
     const T near = T(0.75), far = T(0.25);
     for (int y = 0; y < h; y++) {
         const T *rows[4];
@@ -141,6 +170,7 @@ void doubled_gradient(const T *gradient, T *out, T *line, int h, int w) {
                 at(out + (y * w + x) * W + c) =
                     near * (from(2 * x) + from(2 * x + 1)) + far * (from(2 * x - 1) + from(2 * x + 2));
             }
+        after(y);
     }
 }
 

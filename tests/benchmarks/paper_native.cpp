@@ -93,26 +93,41 @@ struct Scale {
 
     template <int CIN> void forward() {
         const int hh = h / 2, hw = w / 2;
+        const Map half = plain(halved, W, hw), half_on = inside(halved_on, W, hw), deepest = plain(deepened, W, hw);
+        const Map before = plain(mixed, W, w), after = plain(mixed_on, W, w), end = plain(last, W, w);
+        const Map doubles = plain(wide, W, w);
         thin<CIN>(inside(x, CIN, w), skip.value, skip_raw, h, w);
         skip_norm.forward(plain(skip_raw, 4, w), plain(skipped, 4, w), h, w);
         joined_skip.forward(plain(skipped, 4, w), inside(joined, JOINED, w), h, w);
-        convolve<CIN, 2>(3, x, down0.value, halved, hh, hw);
-        down0_norm.forward(plain(halved, W, hw), inside(halved_on, W, hw), hh, hw);
+        convolve<CIN, 2>(3, x, down0.value, halved, hh, hw, [&](int y) { down0_norm.see(half, y, hw); });
+        down0_norm.settle();
+        for (int y = 0; y < hh; y++) down0_norm.apply(half, half_on, y, hw);
         reflect(halved_on, W, hh, hw);
-        convolve<W, 1>(3, halved_on, down1.value, deepened, hh, hw);
-        down1_norm.forward(plain(deepened, W, hw), inner ? inside(inner->x, W, hw) : plain(deep, W, hw), hh, hw);
+        convolve<W, 1>(3, halved_on, down1.value, deepened, hh, hw, [&](int y) { down1_norm.see(deepest, y, hw); });
+        down1_norm.settle();
+        const Map to = inner ? inside(inner->x, W, hw) : plain(deep, W, hw);
+        for (int y = 0; y < hh; y++) down1_norm.apply(deepest, to, y, hw);
         if (inner) {
             reflect(inner->x, W, hh, hw);
             inner->forward<W>();
         }
-        doubled(deep, wide, line, hh, hw);
-        joined_deep.forward(plain(wide, W, w), inside(joined, JOINED, w, SKIP), h, w);
+        doubled(deep, wide, line, hh, hw, [&](int y) { joined_deep.see(doubles, y, w); });
+        joined_deep.settle();
+        for (int y = 0; y < h; y++) joined_deep.apply(doubles, inside(joined, JOINED, w, SKIP), y, w);
         reflect(joined, JOINED, h, w);
-        convolve<JOINED, 1>(3, joined, up0.value, mixed, h, w);
-        up0_norm.forward(plain(mixed, W, w), plain(mixed_on, W, w), h, w);
-        convolve<W, 1>(1, mixed_on, up1.value, last, h, w);
-        up1_norm.forward(plain(last, W, w), plain(out, W, w), h, w);
+        convolve<JOINED, 1>(3, joined, up0.value, mixed, h, w, [&](int y) { up0_norm.see(before, y, w); });
+        up0_norm.settle();
+        for (int y = 0; y < h; y++) {
+            up0_norm.apply(before, after, y, w);
+            convolve<W, 1>(1, mixed_on + y * after.line, up1.value, last + y * end.line, 1, w,
+                           [&](int) { up1_norm.see(end, y, w); });
+        }
+        up1_norm.settle();
+        for (int y = 0; y < h; y++) up1_norm.apply(end, plain(out, W, w), y, w);
     }
+
+    // What dout is to be shown to, row by row.
+    void see_back(int y) { up1_norm.see_back(plain(dout, W, w), plain(last, W, w), y, w); }
 
     // dskip from `padded`: the products of all nine taps at once, each then added where its tap looks.
     void skip_gradient() {
@@ -132,15 +147,23 @@ struct Scale {
         fold(dskip, 4, h, w);
     }
 
-    // From dout to dx, which the outermost scale does not need.
+    // From dout, which see_back has seen, to dx, which the outermost scale does not need.
     template <int CIN> void backward(bool outermost) {
         const int hh = h / 2, hw = w / 2;
         const long line_of_padded = long(w + 2) * W, half_line = long(hw + 2) * W;
-        up1_norm.backward(plain(dout, W, w), plain(last, W, w), plain(one, W, w), h, w);
-        weights_gradient<W, 1>(1, mixed_on, one, w * W, up1.gradient, h, w);
+        const Map before = plain(mixed, W, w), back = plain(other, W, w), end = plain(one, W, w);
         transpose<W, W>(up1.value, transposed, 1);
-        convolve<W, 1>(1, one, transposed, other, h, w);
-        up0_norm.backward(plain(other, W, w), plain(mixed, W, w), inside(padded, W, w), h, w);
+        std::fill(up1.gradient, up1.gradient + up1.size, T(0));
+        up1_norm.settle_back();
+        for (int y = 0, rows; y < h; y += rows) {
+            rows = std::min(band(w), h - y);
+            for (int i = y; i < y + rows; i++) up1_norm.apply_back(plain(dout, W, w), plain(last, W, w), end, i, w);
+            outers<W, W>(mixed_on + y * back.line, back.line, one + y * end.line, end.line, rows, w, up1.gradient);
+            convolve<W, 1>(1, one + y * end.line, transposed, other + y * back.line, rows, w, [&](int i) {
+                up0_norm.see_back(back, before, y + i, w);
+            });
+        }
+        up0_norm.settle_and_apply_back(back, before, inside(padded, W, w), h, w);
         weights_gradient<JOINED, 1>(3, joined, padded + line_of_padded + W, line_of_padded, up0.gradient, h, w);
         transpose<JOINED, W>(up0.value, transposed, 9);
         input_gradient(padded, transposed, djoined, h, w);
@@ -148,7 +171,9 @@ struct Scale {
         skip_gradient();
         joined_deep.backward(inside(djoined, W, w), plain(wide, W, w), plain(one, W, w), h, w);
         joined_skip.backward(inside(dskip, 4, w), plain(skipped, 4, w), plain(dskip_raw, 4, w), h, w);
-        doubled_gradient(one, inner ? inner->dout : other, line, hh, hw);
+        doubled_gradient(one, inner ? inner->dout : other, line, hh, hw, [&](int y) {
+            if (inner) inner->see_back(y);
+        });
         if (inner) inner->backward<W>(false);
         const Map ddeep = inner ? inside(inner->dx, W, hw) : plain(other, W, hw);
         down1_norm.backward(ddeep, plain(deepened, W, hw), inside(dhalf, W, hw), hh, hw);
@@ -317,6 +342,7 @@ int make_steps(const Run *run) {
 
         const Map to = plain(outer.dout, W, w);
         thin_gradient<W, false>(plain(outer.out, W, w), theta4, logits, dhead4, &to, h, w);
+        for (int y = 0; y < h; y++) outer.see_back(y);
         for (int c = 0; c < W; c++)
             for (int o = 0; o < channels; o++) head.gradient[c * channels + o] = dhead4[c * 4 + o];
         outer.backward<INPUTS>(true);

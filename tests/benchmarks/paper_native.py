@@ -27,7 +27,17 @@ SOURCE = Path(__file__).with_suffix(".cpp")
 INCLUDED = tuple(SOURCE.with_name(f"paper_{name}.h") for name in ("convolutions", "layers"))
 # Channels of a network that the source compiles for.
 WIDTHS = (8, 16, 32, 64, 128)
-OPTIONS = ("-std=c++17", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra", "-shared", "-fPIC")
+OPTIONS = (
+    "-std=c++17",
+    "-march=native",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-Wall",
+    "-Wextra",
+    "-Wno-psabi",
+    "-shared",
+    "-fPIC",
+)
 # What PyTorch's types are called there.
 SCALARS = {torch.float32: "float", torch.float64: "double"}
 TENSORS = ("parameters", "z", "y", "clean", "g", "h", "output", "best", "loss", "least")
