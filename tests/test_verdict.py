@@ -98,6 +98,31 @@ def test_tones_tell():
     assert (salted.probability[near] > 0.5).float().mean() > (random.probability[alike] > 0.5).float().mean() + 0.2
 
 
+def test_details_are_no_damage_because_there_is_salt_and_pepper():
+    y, predicted, bad = problem(0.2, tones=(0.0, 1.0))
+    generator = torch.Generator().manual_seed(2)
+    details = (torch.rand(y.shape, generator=generator) < 0.004) & ~bad
+    side = torch.where(torch.rand(y.shape, generator=generator) < 0.5, -1.0, 1.0)
+    off = side * (0.08 + 0.08 * torch.rand(y.shape, generator=generator))
+    y = torch.where(details, ((predicted + off).clamp(0.02, 0.98) * 255).round() / 255, y)
+    found = settle(y, predicted).probability > 0.5
+    assert found[bad].float().mean() > 0.99
+    assert found[details].float().mean() < 0.06
+
+
+def test_salt_and_pepper_leave_room_for_random_values():
+    y, predicted, bad = problem(0.1, tones=(0.0, 1.0))
+    generator = torch.Generator().manual_seed(2)
+    more = (torch.rand(y.shape, generator=generator) < 0.1) & ~bad
+    y = torch.where(more, torch.rand(y.shape, generator=generator), y)
+    verdict = settle(y, predicted)
+    found = verdict.probability > 0.5
+    assert verdict.share == pytest.approx((bad | more).float().mean().item(), rel=0.1)
+    assert found[bad].float().mean() > 0.99
+    assert found[more].float().mean() > 0.75
+    assert found[~(bad | more)].float().mean() < 0.005
+
+
 def test_known_bad_values_count_for_nothing():
     y, predicted, _ = problem(0.0)
     known = torch.ones_like(y, dtype=torch.bool)

@@ -26,8 +26,9 @@ from doprestore.image.undecided import ENOUGH, is_blind, is_clustered
 from doprestore.image.unseen import first_guesses, pixel_folds, predict, value_folds
 from doprestore.image.verdict import FAR, FEW, UNSURE, judge
 
-# Rounds of predictions by fills and verdicts on them, at most; where nothing is damaged two are enough [2: -2.4 dB of few,
-# -0.4 dB, recall -0.027, precision -0.013; 8: alike; tests/benchmarks/image_constants.py, here and below].
+# Rounds of predictions by fills and verdicts on them, after which the network is asked where there are doubts; where there
+# are none, fills go on until the verdict stands still. Where nothing is damaged two are enough [2: -2.4 dB of few, -0.4 dB,
+# recall -0.027, precision -0.013; 8: alike; tests/benchmarks/image_constants.py, here and below].
 FILL_ROUNDS = 4
 # Rounds of predictions by φ(θ) and verdicts on them, at most. The more is damaged, the more of them pay [6 to 24: alike].
 NET_ROUNDS = 12
@@ -117,20 +118,24 @@ class Screening:
         before, error = self.found, self._usual_error()
         self._judge(*(first_guesses(self.y, self.cuts) if self.round == 0 else self._predictions()))
         self.undecided = self.round >= LATE and is_clustered(self.found & self.known)
-        fills = self.round < FILL_ROUNDS
         still = self.round >= LATE and int((self.found ^ before).sum()) <= STILL * int((self.found & self.known).sum())
         still &= self._usual_error() >= (1 - STILL) * error
-        ended = still or self.round + 1 in (FILL_ROUNDS, ROUNDS)
+        fills = self.network is None
+        doubts = fills and (still or self.round + 1 >= FILL_ROUNDS) and self._has_doubts()
+        ended = still or doubts or self.round + 1 == ROUNDS
         self.undecided |= fills and ended and is_blind(self.y, self.predicted, self.found, self.known, self.generator)
         if self.undecided:
             self.probability = torch.where(self.known, 0.0, 1.0)
             self.shares = dict.fromkeys(self.shares, 0.0)
         if self.round + 1 >= LATE and sum(self.shares.values()) == 0:
             self.round = ROUNDS  # there is nothing to judge
-        elif not ended:
-            self.round += 1
+        elif doubts:
+            self.round = max(FILL_ROUNDS, self.round + 1)
+            self.whitening = self.choose_whitening()
+            self._network_by_pixel = self.by_pixel
+            self.network = self._new_network()
         else:
-            self.round = FILL_ROUNDS if fills and self._has_doubts() else ROUNDS
+            self.round = ROUNDS if ended else self.round + 1
 
     def _usual_error(self) -> float:
         """What three quarters of the values that are not found are off by, at most."""
@@ -149,11 +154,7 @@ class Screening:
     def _predictions(self) -> tuple[Tensor, Tensor | None]:
         """Predictions by value, and by pixel where that may be the kind of damage."""
         trust = self.trust
-        if self.round >= FILL_ROUNDS and self.network is None:
-            self.whitening = self.choose_whitening()
-            self._network_by_pixel = self.by_pixel
-            self.network = self._new_network()
-        elif self.round == 1:
+        if self.round == 1:
             self.whitening = self.choose_whitening()
         told = None if self.network is None else self.network.predict(trust, self.probability)
         if told is not None and not self._network_by_pixel:

@@ -10,8 +10,9 @@ All three are read off the picture. What an outlier's error would be like is kno
 depend on the value itself: put tones drawn from h anywhere and see (the decoys of proteomics, at no cost). π is the
 least ratio of errors observed to errors of decoys beyond a bound, with room for chance, f what is left of the observed
 errors without π of the decoys, h the tones of doubtless outliers, each in proportion to the places that show it. Tones that
-stand out (salt and pepper, ink, dead lines) make a density of their own; the others share a smooth one. So the share,
-the tones and the errors compete in one formula, and an undamaged picture has π = 0.
+stand out (salt and pepper, ink, dead lines) make a density of their own; the others share a smooth one, and have no more
+damage than the tail of their own errors has room for. So the share, the tones and the errors compete in one formula, and an
+undamaged picture has π = 0.
 """
 
 from __future__ import annotations
@@ -117,15 +118,34 @@ def judge(
         damage = share * TONES * h
         return (damage / (damage + clean)).to(y.dtype)
 
+    def expected(density: Tensor) -> Tensor:  # (BINS,), of decoys
+        decoys = _decoys(density, sizes, generator)
+        return shares_of(bins_of((decoys - some_predicted).abs() / some_scale))
+
     for _ in range(ROUNDS):
         parts = [values.split(sizes) for values in (some_tone, some_predicted, some_error, some_scale)]
         before_parts = [None] * len(y) if probability is None else probability.split(sizes)
         for channel, part in enumerate(zip(*parts, before_parts, strict=True)):
             density[channel], tones[channel] = _tone_density(*part)
-        decoys = _decoys(density, sizes, generator)
-        expected = shares_of(bins_of((decoys - some_predicted).abs() / some_scale))
-        share = _share(observed, expected, len(some_tone))
-        clean_density = falling_density(observed - share * expected)
+        struck = expected(density)
+        share = _share(observed, struck, len(some_tone))
+        struck = share * struck
+        others = torch.cat([~stands_out[tone] for stands_out, tone in zip(tones, parts[0], strict=True)])
+        if share and tones.any() and others.any():
+            # What the other tones have room for is read off these alone: details that are far off are no damage because
+            # there is much of a few tones.
+            theirs = torch.where(tones, 0.0, density)
+            parts_of = theirs.sum(1)
+            decoys = expected(theirs / parts_of[:, None])
+            count = int(others.sum())
+            room = _share(shares_of(some_ratio[others]), decoys, count) * count / len(some_tone)
+            taken = share * float(parts_of @ parts_of.new_tensor(sizes)) / len(some_tone)
+            if taken > room:
+                struck = struck - (taken - room) * decoys
+                less = share - taken + room
+                density = torch.where(tones, density, density * (room / taken)) * (share / less)
+                share = less
+        clean_density = falling_density(observed - struck)
         h = torch.cat([density[channel][tones] for channel, tones in enumerate(parts[0])])
         probability = _no_more_than(SLACK * share, damaged(some_ratio, some_scale, h))
     judged = torch.empty_like(y)
