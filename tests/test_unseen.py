@@ -82,9 +82,28 @@ def test_the_network_of_the_search_is_not_shown_what_it_predicts(by_pixel, monke
     trust = torch.full_like(y, CERTAIN)
     predicted = []
     for values in (y, other):
-        network = CrossFit(values, folds, torch.eye(3), NO_CUTS, image_settings(seed=3))
-        predicted.append(float(network.predict(trust, probability)[0, 20, 10]))
+        network = CrossFit(values, torch.eye(3), NO_CUTS, image_settings(seed=3))
+        predicted.append(float(network.predict(trust, probability, folds)[0, 20, 10]))
     assert predicted[0] == pytest.approx(predicted[1], abs=0.02)
+
+
+def test_a_prediction_of_the_search_is_a_mean_over_rounds(monkeypatch):
+    monkeypatch.setattr("doprestore.image.crossfit.STEPS", 2)
+    y = picture(1, 32, 32)
+    trust, probability = torch.full_like(y, CERTAIN), torch.zeros_like(y)
+    generator = torch.Generator().manual_seed(1)
+    folds = [value_folds(y.shape, generator) for _ in range(3)]
+
+    def rounds(before: float) -> list[torch.Tensor]:
+        monkeypatch.setattr("doprestore.image.crossfit.BEFORE", before)
+        network = CrossFit(y, torch.eye(1), NO_CUTS, image_settings(seed=3))
+        return [network.predict(trust, probability, fold) for fold in folds]
+
+    alone, mean = rounds(0.0), rounds(0.5)
+    assert torch.equal(mean[0], alone[0])
+    assert torch.allclose(mean[1], (alone[0] + alone[1]) / 2, atol=1e-6)
+    assert torch.allclose(mean[2], (mean[1] + alone[2]) / 2, atol=1e-6)
+    assert not torch.equal(alone[1], alone[2])
 
 
 def test_doubtful_values_count_by_their_odds():

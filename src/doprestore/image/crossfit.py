@@ -1,8 +1,9 @@
 """The search by φ(θ): predictions of every value by a network that has not been shown it.
 
-The folds are those of :mod:`doprestore.image.unseen`. Each is left out of the fill in turn, and θ learns what the fill is
-off by there (:mod:`doprestore.image.learner`); what it then says of the fold is its prediction. However long it runs, θ
-cannot copy an outlier: there is no race between θ and s that would have to be stopped in time.
+The folds are those of :mod:`doprestore.image.unseen`, drawn anew in each round. Each is left out of the fill in turn, and θ
+learns what the fill is off by there (:mod:`doprestore.image.learner`); what it then says of the fold is its prediction, and
+so are, with less weight, what it said in the rounds before. However long it runs, θ cannot copy an outlier: there is no race
+between θ and s that would have to be stopped in time.
 
 θ is trained on a few crops of a large picture, and applied to all of it.
 """
@@ -29,24 +30,28 @@ STEPS = 40
 # two more are worth 0.07 and -0.03 dB (random values on 1 and 20 % of six pictures, 256x256) and a tenth of the time [((0),
 # (0)), ((0, 1, 2, 3, 4, 5, 6, 7), (0)): alike].
 TURNS: tuple[Sequence[int], Sequence[int]] = ((0, 1, 2, 3), (0,))
+# The weight of the rounds before in a prediction. What chance has to do with one round, by its folds and its course, is not
+# in the others.
+BEFORE = 0.4
 
 
 class CrossFit:
-    """The network of the search in one picture. y: (C, H, W). folds: uint8, like y. whitening, cuts: of the fills."""
+    """The network of the search in one picture. y: (C, H, W). whitening, cuts: of the fills."""
 
-    def __init__(self, y: Tensor, folds: Tensor, whitening: Tensor, cuts: Cuts, settings: ImageSettings):
-        self.y, self.folds, self.whitening, self.cuts = y, folds, whitening, cuts
+    def __init__(self, y: Tensor, whitening: Tensor, cuts: Cuts, settings: ImageSettings):
+        self.y, self.whitening, self.cuts = y, whitening, cuts
         self.learner = Learner(len(y), whitening, settings)
+        self.told: Tensor | None = None  # the predictions of the round before
         self._marks = edge_marks(y.shape[1], y.shape[2], y.device)
 
-    def predict(self, trust: Tensor, probability: Tensor) -> Tensor:
+    def predict(self, trust: Tensor, probability: Tensor, folds: Tensor) -> Tensor:
         """(C, H, W) in [0, 1], after another course. trust: the odds that a value is whole, 0 where it counts for nothing.
-        probability: that it is damaged."""
+        probability: that it is damaged. folds: of this round, uint8, like y."""
         whole = 1 - probability
         mean = ((self.y * whole).sum((1, 2)) / whole.sum((1, 2)).clamp(min=1))[:, None, None]
 
         def shown_without(fold: int, place: Place) -> tuple[Tensor, Tensor]:
-            hidden = self.folds[place] == fold
+            hidden = folds[place] == fold
             cuts = cuts_of(self.cuts, place, *self.y.shape[1:])
             filled = fill_without(self.y[place], trust[place], hidden, self.whitening, cuts).clamp(0, 1)
             return shown(filled, whole[place] * ~hidden, mean, self._marks[place]), filled
@@ -54,7 +59,7 @@ class CrossFit:
         lessons = []
         for place, fold in _exercises(choose_crops(probability, self.learner.generator)):
             z, filled = shown_without(fold, place)
-            held = whole[place] * (self.folds[place] == fold)
+            held = whole[place] * (folds[place] == fold)
             lessons.append(Lesson(self.y[place], held, probability[place], z, filled))
         self.learner.begin(lessons, STEPS)
         with torch.enable_grad():
@@ -67,17 +72,20 @@ class CrossFit:
             found = torch.zeros_like(self.y[outer])
             for fold in range(FOLDS):
                 answer = self.learner.answer(*shown_without(fold, outer), turns)
-                found = torch.where(self.folds[outer] == fold, answer, found)
+                found = torch.where(folds[outer] == fold, answer, found)
             predicted[place] = found[inner]
-        return predicted.clamp(0, 1)
+        predicted = predicted.clamp(0, 1)
+        self.told = predicted if self.told is None else predicted.lerp(self.told, BEFORE)
+        return self.told
 
     def state_dict(self) -> State:
         """Between two rounds."""
-        return self.learner.state_dict()
+        return {"learner": self.learner.state_dict(), "told": self.told}
 
     def load_state_dict(self, state: State) -> None:
         """Go on where :meth:`state_dict` was taken."""
-        self.learner.load_state_dict(state)
+        self.learner.load_state_dict(state["learner"])
+        self.told = None if state["told"] is None else state["told"].to(self.y.device)
 
 
 def _exercises(places: list[Place]) -> list[tuple[Place, int]]:

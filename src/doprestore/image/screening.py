@@ -156,17 +156,27 @@ class Screening:
         trust = self.trust
         if self.round == 1:
             self.whitening = self.choose_whitening()
-        told = None if self.network is None else self.network.predict(trust, self.probability)
-        if told is not None and not self._network_by_pixel:
-            return told, None
+        told = None
+        if self.network is not None:
+            folds = self._draw_folds()
+            told = self.network.predict(trust, self.probability, folds)
+            if not self._network_by_pixel:
+                return told, None
         by_value = predict(self.y, trust, self._folds, self.whitening, self.cuts)
         if told is None and len(self.y) > 1 and (self.by_pixel or self.round == 1):
             told = predict(self.y, trust, self._pixel_folds, self.whitening, self.cuts)
         return by_value, told
 
+    def _draw_folds(self) -> Tensor:
+        """New folds, of pixels or values as the network takes them."""
+        if self._network_by_pixel:
+            self._pixel_folds = pixel_folds(self.y.shape, self.generator).to(self.y.device)
+            return self._pixel_folds
+        self._folds = value_folds(self.y.shape, self.generator).to(self.y.device)
+        return self._folds
+
     def _new_network(self) -> CrossFit:
-        folds = self._pixel_folds if self._network_by_pixel else self._folds
-        return CrossFit(self.y, folds, self.whitening, self.cuts, self._settings)
+        return CrossFit(self.y, self.whitening, self.cuts, self._settings)
 
     @property
     def trust(self) -> Tensor:
@@ -266,4 +276,4 @@ class Screening:
         self.round, self.made, self.done = int(state["round"]), int(state["made"]), bool(state["done"])
 
 
-_TENSORS = ("whitening", "predicted", "probability", "toned", "_suspects")
+_TENSORS = ("whitening", "predicted", "probability", "toned", "_suspects", "_folds", "_pixel_folds")

@@ -15,7 +15,7 @@ from doprestore._version import __version__
 from doprestore.errors import InputError, OutputError
 
 # The number of the format, raised whenever the meaning of the contents changes.
-FORMAT = 8
+FORMAT = 9
 State = dict[str, Any]  # nested dicts and lists of tensors and plain values
 
 
