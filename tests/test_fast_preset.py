@@ -18,7 +18,7 @@ from doprestore.errors import UsageError
 from doprestore.image.fit import held_out
 from doprestore.image.learner import CLOCK, CROP, GAMMA, choose_crops, turned, turned_back
 from doprestore.image.light import Light
-from doprestore.image.screening import FILL_ROUNDS
+from doprestore.image.screening import FILL_ROUNDS, ROUNDS
 from doprestore.image.settings import image_settings
 from doprestore.metrics import psnr
 
@@ -245,6 +245,19 @@ def test_the_network_of_the_search_predicts_better_than_fills():
     while job.screening.round < FILL_ROUNDS + 2:
         job.step()
     assert psnr(job.screening.predicted, clean) > by_fills + 0.2
+
+
+def test_fills_go_on_until_the_verdict_stands_still():
+    """Where so much is damaged four rounds leave no doubts, and yet more is found by every further one."""
+    damaged, bad = corrupt(sample("astronaut", 96), "salt-pepper", 0.7, seed=0)
+    job = Light(damaged, image_settings(), None)
+    missed = []
+    while not job.screening.done and job.screening.round < ROUNDS:
+        job.step()
+        missed.append(int((bad & ~job.found).sum()))
+    assert job.screening.network is None
+    assert len(missed) > FILL_ROUNDS
+    assert missed[-1] < 0.9 * missed[FILL_ROUNDS - 1]
 
 
 @pytest.mark.parametrize("side", [1, 2, 5, 9, 15])

@@ -99,7 +99,7 @@ FIELD_OF_MODULE = {
 FIELD_OF = {
     "learner.CROP": "crops",
     "learner.CROPS": "crops",
-    **{f"screening.{name}": "network" for name in ("DOUBT", "NET_ROUNDS", "STILL")},
+    **{f"screening.{name}": "network" for name in ("DOUBT", "FILL_ROUNDS", "NET_ROUNDS", "STILL")},
     "screening.TONE_ROUNDS": "tones",
 }
 

@@ -31,7 +31,7 @@ STEPS = 40
 # (0)), ((0, 1, 2, 3, 4, 5, 6, 7), (0)): alike].
 TURNS: tuple[Sequence[int], Sequence[int]] = ((0, 1, 2, 3), (0,))
 # The weight of the rounds before in a prediction. What chance has to do with one round, by its folds and its course, is not
-# in the others.
+# in the others [0.2: alike; 0.8: -0.6 dB, recall -0.017].
 BEFORE = 0.4
 
 

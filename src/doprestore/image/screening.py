@@ -27,8 +27,8 @@ from doprestore.image.unseen import first_guesses, pixel_folds, predict, value_f
 from doprestore.image.verdict import FAR, FEW, UNSURE, judge
 
 # Rounds of predictions by fills and verdicts on them, after which the network is asked where there are doubts; where there
-# are none, fills go on until the verdict stands still. Where nothing is damaged two are enough [2: -2.4 dB of few, -0.4 dB,
-# recall -0.027, precision -0.013; 8: alike; tests/benchmarks/image_constants.py, here and below].
+# are none, fills go on until the verdict stands still. Where nothing is damaged two are enough [2 to 8: alike;
+# tests/benchmarks/image_constants.py, here and below].
 FILL_ROUNDS = 4
 # Rounds of predictions by φ(θ) and verdicts on them, at most. The more is damaged, the more of them pay [6 to 24: alike].
 NET_ROUNDS = 12
