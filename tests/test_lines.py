@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
+from conftest import ROOT
 from torch import nn
 
+from doprestore.damage.make import corrupt
 from doprestore.image.light import Light
 from doprestore.image.lines import find_lines
 from doprestore.image.settings import image_settings
+from doprestore.io.images import read_picture
 
 SIDE = 96
 
@@ -134,3 +138,15 @@ def test_a_dead_row_and_a_dead_column_of_a_sensor_are_both_found():
     picture[:, 40], bad[:, 40] = 230 / 255, True
     picture[:, :, 70], bad[:, :, 70] = 20 / 255, True
     assert torch.equal(_found(picture), bad)
+
+
+@pytest.mark.parametrize("name", ["astronaut", "coffee", "camera"])
+def test_black_and_white_lines_that_cross_one_another_are_all_found(name):
+    """Pieces of less than half of a row each, in pictures that have black of their own."""
+    samples = read_picture(ROOT / "sample_images" / f"{name}.png").pixels
+    clean = torch.from_numpy(samples)[:, 64:192, 64:192].contiguous()
+    damaged, bad = corrupt(clean, "lines", 0.1, seed=0)
+    found = _found(damaged)
+    assert found[bad].float().mean() > 0.98
+    assert found[~bad].float().mean() < 0.005  # on the lines, where the picture is black itself
+    assert not _found(clean).any()

@@ -203,17 +203,23 @@ def _find(y: Tensor, hidden: Tensor) -> _Lines:
 
 
 def _are_clipped(parts: Tensor, tone: Tensor, various: Tensor) -> Tensor:
-    """(N,) bool: which parts of less than half of a row are black or white as the picture is elsewhere: light is clipped.
+    """(N,) bool: which parts, of rows of which they are less than half, are black or white as elsewhere in a picture whose
+    light is clipped.
 
-    That is where less than half of the values at that tone are in such parts, rows of one tone aside. parts: (N, 3). tone:
-    (H, W). various: (H,) bool, the rows that have several tones.
+    That is where less than half of the values at that tone are in such parts, rows of one tone aside, and columns most of
+    which is at it: lines that cross these. parts: (N, 3). tone: (H, W). various: (H,) bool, which rows have several tones.
     """
     row, start, stop = parts.T
-    length, own = stop - start, tone[row, start]
+    own = tone[row, start]
     clipped = torch.zeros_like(row, dtype=torch.bool)
     for extreme in (0, TONES - 1):
-        at = (own == extreme) & (2 * length < tone.shape[1])
-        clipped |= at & (2 * length[at].sum() < (tone[various] == extreme).sum())
+        of_row = torch.zeros_like(tone[:, 0]).index_add_(0, row, (stop - start) * (own == extreme))
+        at = (own == extreme) & (2 * of_row[row] < tone.shape[1])
+        extremes = tone == extreme
+        extremes = extremes & (2 * extremes.sum(0) <= len(tone))
+        before = nn.functional.pad(extremes.cumsum(1), (1, 0))  # how many are before each place of a row
+        inside = before[row[at], stop[at]] - before[row[at], start[at]]
+        clipped |= at & (2 * inside.sum() < extremes[various].sum())
     return clipped
 
 
