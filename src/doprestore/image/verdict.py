@@ -92,7 +92,7 @@ def judge(
     before: the probabilities of the verdict before this one, which weigh what is around; None in the first.
     known: bool, values known to be bad are False and count for nothing; None: all count. generator: of the decoys.
     late: whether predictions are good enough for the nearest errors to tell of σ. coupled: whether other channels tell, too.
-    folds: uint8; no prediction, as far as it is of this round, has seen a value of its own fold. None: of nothing but itself.
+    folds: uint8; no prediction, as far as it is of this round, has seen a value of its own fold. None: of all but itself.
     """
     counted = torch.ones_like(y, dtype=torch.bool) if known is None else known
     weight = counted.to(y.dtype) if before is None else (1 - before) * counted
