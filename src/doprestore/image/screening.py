@@ -37,8 +37,9 @@ ROUNDS = FILL_ROUNDS + NET_ROUNDS
 # Rounds of looking for shared tones among what is left, at most [2 to 8: alike].
 TONE_ROUNDS = 4
 # A verdict stands still if a round changes no more than this share of what is found, and what three quarters of the others
-# are off by, at most, has fallen by no more than this share of it [0.08: recall -0.010; 0.02: alike].
-STILL = 0.04
+# are off by, at most, has fallen by no more than this share of it. New folds alone change 0.04 to 0.06 of few values [0.04:
+# +0.3 dB with random values on 30 %, but twice the time on 1 %].
+STILL = 0.06
 # Where no more than this share of what is found is expected to be judged wrongly, the network is not asked [0.01 to 0.04:
 # alike].
 DOUBT = 0.02
