@@ -1,4 +1,4 @@
-"""The search by φ(θ): predictions of every value by a network that has not been shown it.
+"""The search by φ(θ): predictions of every value by a network that is not shown it then.
 
 The folds are those of :mod:`doprestore.image.unseen`, drawn anew in each round. Each is left out of the fill in turn, and θ
 learns what the fill is off by there (:mod:`doprestore.image.learner`); what it then says of the fold is its prediction, and

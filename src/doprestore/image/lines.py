@@ -203,11 +203,11 @@ def _find(y: Tensor, hidden: Tensor) -> _Lines:
 
 
 def _are_clipped(parts: Tensor, tone: Tensor, various: Tensor) -> Tensor:
-    """(N,) bool: which parts, of rows of which they are less than half, are black or white as elsewhere in a picture whose
-    light is clipped.
+    """(N,) bool: which parts are clipped light, black or white as the picture is elsewhere, and no dead line.
 
-    That is where less than half of the values at that tone are in such parts, rows of one tone aside, and columns most of
-    which is at it: lines that cross these. parts: (N, 3). tone: (H, W). various: (H,) bool, which rows have several tones.
+    Those of rows of which less than half is such parts, where less than half of the values at that tone are in them. Rows of
+    one tone do not count, nor columns that are mostly at it: lines that cross. parts: (N, 3). tone: (H, W). various: (H,)
+    bool, which rows have several tones.
     """
     row, start, stop = parts.T
     own = tone[row, start]

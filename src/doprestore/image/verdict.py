@@ -127,24 +127,24 @@ def judge(
         before_parts = [None] * len(y) if probability is None else probability.split(sizes)
         for channel, part in enumerate(zip(*parts, before_parts, strict=True)):
             density[channel], tones[channel] = _tone_density(*part)
-        struck = expected(density)
-        share = _share(observed, struck, len(some_tone))
-        struck = share * struck
+        decoys = expected(density)
+        share = _share(observed, decoys, len(some_tone))
+        struck = share * decoys
         others = torch.cat([~stands_out[tone] for stands_out, tone in zip(tones, parts[0], strict=True)])
         if share and tones.any() and others.any():
             # What the other tones have room for is read off these alone: details that are far off are no damage because
             # there is much of a few tones.
             theirs = torch.where(tones, 0.0, density)
-            parts_of = theirs.sum(1)
-            decoys = expected(theirs / parts_of[:, None])
+            weights = theirs.sum(1)
+            decoys = expected(theirs / weights[:, None])
             count = int(others.sum())
             room = _share(shares_of(some_ratio[others]), decoys, count) * count / len(some_tone)
-            taken = share * float(parts_of @ parts_of.new_tensor(sizes)) / len(some_tone)
+            taken = share * float(weights @ weights.new_tensor(sizes)) / len(some_tone)
             if taken > room:
-                struck = struck - (taken - room) * decoys
-                less = share - taken + room
-                density = torch.where(tones, density, density * (room / taken)) * (share / less)
-                share = less
+                struck -= (taken - room) * decoys
+                density = share * torch.where(tones, density, density * (room / taken))
+                share -= taken - room
+                density /= share
         clean_density = falling_density(observed - struck)
         h = torch.cat([density[channel][tones] for channel, tones in enumerate(parts[0])])
         probability = _no_more_than(SLACK * share, damaged(some_ratio, some_scale, h))
