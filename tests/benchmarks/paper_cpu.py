@@ -1,4 +1,4 @@
-"""The small runs of paper.py on one thread of a processor, in a third to a quarter of the time that PyTorch needs there.
+"""The small runs of paper.py on one thread of a processor, two to seven times as fast as PyTorch there.
 
     python tests/benchmarks/paper_cpu.py FOLDER --data PICTURES                      all that are not finished, to their ends
     python tests/benchmarks/paper_cpu.py FOLDER --data PICTURES --seconds 3600       stop then; the same command goes on

@@ -1,6 +1,6 @@
 """Steps of the paper's preset by paper_native.cpp, compiled where it runs: for paper_cpu.py.
 
-Three to four times as fast as PyTorch on one thread, for it keeps the sums of a small network in registers. It takes
+Two to seven times as fast as PyTorch on one thread, for it keeps the sums of a small network in registers. It takes
 pictures whose sides the network takes as they are (multiples of 32 from 64 on), without a mask, and the widths of
 :data:`WIDTHS`. The arithmetic is that of doprestore.image.paper to the order of summation (`test_paper_cpu.py`); the noise
 on the input is drawn by seed and step, so that it needs no state.
