@@ -36,10 +36,10 @@ NET_ROUNDS = 12
 ROUNDS = FILL_ROUNDS + NET_ROUNDS
 # Rounds of looking for shared tones among what is left, at most [2 to 8: alike].
 TONE_ROUNDS = 4
-# A verdict stands still if a round changes no more than this share of what is found, and what three quarters of the others
-# are off by, at most, has fallen by no more than this share of it. New folds alone change some 0.05 of few values: at 0.04
-# the search of 256x256 with random values on 1 % takes twice the time [0.03: alike; 0.12: -1.7 dB, recall -0.019].
-STILL = 0.06
+# The search ends when a round makes what three quarters of the values that are not found are off by, at most, no smaller by
+# more than this share of it: θ has little more to learn. New folds change some 0.05 of few found values however long it
+# goes on, so their changes count for fills alone: no more than this share of what is found, then.
+STILL = 0.04
 # Where no more than this share of what is found is expected to be judged wrongly, the network is not asked [0.01 to 0.04:
 # alike].
 DOUBT = 0.02
@@ -117,11 +117,15 @@ class Screening:
             self.done |= self.round >= self.rounds
             return
         before, error = self.found, self._usual_error()
+        fills = self.network is None
+        untold = self.network is None or self.network.told is None  # there is no error of θ to compare with
         self._judge(*(first_guesses(self.y, self.cuts) if self.round == 0 else self._predictions()))
         self.undecided = self.round >= LATE and is_clustered(self.found & self.known)
-        still = self.round >= LATE and int((self.found ^ before).sum()) <= STILL * int((self.found & self.known).sum())
-        still &= self._usual_error() >= (1 - STILL) * error
-        fills = self.network is None
+        still = self.round >= LATE and self._usual_error() >= (1 - STILL) * error
+        if fills:
+            still &= int((self.found ^ before).sum()) <= STILL * int((self.found & self.known).sum())
+        else:
+            still &= not untold
         doubts = fills and (still or self.round + 1 >= FILL_ROUNDS) and self._has_doubts()
         ended = still or doubts or self.round + 1 == ROUNDS
         self.undecided |= fills and ended and is_blind(self.y, self.predicted, self.found, self.known, self.generator)
