@@ -58,6 +58,8 @@ STANDS_OUT = 5.0
 # So many times the share of damage may be called damaged, for the share is the least of several; and of those in company
 # [0.625: -15.5 dB of few, -8.5 dB, recall -0.383; 2.5: alike].
 SLACK = 1.25
+# And so many standard deviations more, for few damaged values may happen to be more than that [
+DEVIATIONS = 3.0
 # Values that the densities are read off; of a larger picture every second pixel counts, every third, and so on.
 MANY = 400_000
 # The standard deviation, in tones, of the smooth part of h [8: -0.2 dB; 32: alike].
@@ -147,13 +149,13 @@ def judge(
                 density /= share
         clean_density = falling_density(observed - struck)
         h = torch.cat([density[channel][tones] for channel, tones in enumerate(parts[0])])
-        probability = _no_more_than(SLACK * share, damaged(some_ratio, some_scale, h))
+        probability = _no_more_than(share, damaged(some_ratio, some_scale, h))
     judged = torch.empty_like(y)
     for *_, part in windows(y.shape):
         ratio = bins_of((y[part] - predicted[part]).abs() / scale[part])
         tone = tones_of(y[part])
         judged[part] = damaged(ratio, scale[part], density.gather(1, tone.flatten(1)).view_as(tone))
-    return Verdict(torch.where(counted, _no_more_than(SLACK * share, judged, counted), 1.0), share, tones)
+    return Verdict(torch.where(counted, _no_more_than(share, judged, counted), 1.0), share, tones)
 
 
 def _tone_density(
@@ -210,12 +212,13 @@ def _decoys(density: Tensor, sizes: Sequence[int], generator: torch.Generator) -
 
 
 def _no_more_than(share: float, probability: Tensor, counted: Tensor | None = None) -> Tensor:
-    """``probability``, but below one half for all but the surest values, no more than their share of all (counted) ones.
+    """``probability``, but below one half for all but the surest values, of which there are as many as the share of all
+    (counted) ones and chance allow.
 
     In print and charts, whose whole values have a few tones themselves, tones would vouch for one another's damage.
     """
     total = probability.numel() if counted is None else int(counted.sum())
-    most = int(share * total)
+    most = int(SLACK * share * total + DEVIATIONS * math.sqrt(share * total))
     if most == 0:
         return probability.clamp(max=UNSURE)
     likely = probability > UNSURE
