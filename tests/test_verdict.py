@@ -8,7 +8,7 @@ import torch
 from doprestore.image.fill import CERTAIN
 from doprestore.image.scale import scale_of
 from doprestore.image.unseen import predict, value_folds
-from doprestore.image.verdict import BINS, falling_density, judge
+from doprestore.image.verdict import BINS, UNSURE, _no_more_than, falling_density, judge
 
 
 def problem(share: float, *, tones: tuple[float, ...] = (), channels: int = 3, side: int = 96):
@@ -138,3 +138,11 @@ def test_the_density_of_clean_errors_falls_from_0_on():
     mass = torch.rand(BINS, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     density = falling_density(mass)
     assert (density.diff() <= 1e-6).all()
+
+
+@pytest.mark.parametrize("sure, kept", [(150, 150), (400, 152)])
+def test_no_more_values_are_damaged_than_their_share_and_chance_allow(sure, kept):
+    """Of 49 152 values 0.2 % are 98, give or take 10: a quarter and three deviations more may be found, not 400."""
+    probability = torch.linspace(0.001, 0.1, 49_152)
+    probability[:sure] = torch.linspace(0.9, 0.99, sure)
+    assert int((_no_more_than(0.002, probability) > UNSURE).sum()) == kept
