@@ -23,15 +23,15 @@ from doprestore.image.settings import ImageSettings
 from doprestore.image.unseen import FOLDS, fill_without
 from doprestore.image.windows import Place, windows
 
-# A course of a round; θ goes on from where the round before has left it [20: -0.8 dB; 80:
-# alike; tests/benchmarks/image_constants.py, here and below].
+# A course of a round; θ goes on from where the round before has left it [20 to 80: alike;
+# tests/benchmarks/image_constants.py, here and below].
 STEPS = 40
 # Symmetries of the square that a prediction is the mean over: all turns without transposing, none of a large picture, where
 # two more are worth 0.07 and -0.03 dB (random values on 1 and 20 % of six pictures, 256x256) and a tenth of the time [((0),
 # (0)), ((0, 1, 2, 3, 4, 5, 6, 7), (0)): alike].
 TURNS: tuple[Sequence[int], Sequence[int]] = ((0, 1, 2, 3), (0,))
 # The weight of the rounds before in a prediction. What chance has to do with one round, by its folds and its course, is not
-# in the others [0.2: alike; 0.8: -0.4 dB, recall -0.019].
+# in the others [0.2: alike; 0.8: -1.0 dB, recall -0.020].
 BEFORE = 0.4
 
 

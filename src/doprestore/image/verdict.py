@@ -56,7 +56,7 @@ FEW = 3
 # A tone stands out that has so many times the doubtless outliers of the tones around it, and 8 more [2.5 to 10: alike].
 STANDS_OUT = 5.0
 # So many times the share of damage may be called damaged, for the share is the least of several; and of those in company
-# [0.625: -15.5 dB of few, -8.5 dB, recall -0.383; 2.5: alike].
+# [0.625: -8.7 dB of few, -8.4 dB, recall -0.282; 2.5: alike].
 SLACK = 1.25
 # And so many standard deviations of chance more: few damaged values may happen to be more than that [0 to 6: alike; 0: -1.7 dB
 # of hot pixels on 1 %, mean of 17 pictures, light.py].
