@@ -58,9 +58,9 @@ STANDS_OUT = 5.0
 # So many times the share of damage may be called damaged, for the share is the least of several; and of those in company
 # [0.625: -8.7 dB of few, -8.4 dB, recall -0.282; 2.5: alike].
 SLACK = 1.25
-# And so many standard deviations of chance more, for few damaged values may happen to be more than that [0 to 6: alike; 0:
-# -1.7 dB of hot pixels on 1 %, mean of 17 pictures, light.py].
-DEVIATIONS = 3.0
+# And so many standard deviations of chance more. The share of few is uncertain, and that of hot pixels too low: they are off by
+# less than the decoys [0 and 6: alike; 0: -1.7 dB of hot pixels on 1 %, the mean of 17 pictures of light.py].
+CHANCE = 3.0
 # Values that the densities are read off; of a larger picture every second pixel counts, every third, and so on.
 MANY = 400_000
 # The standard deviation, in tones, of the smooth part of h [8: -0.2 dB; 32: alike].
@@ -219,7 +219,7 @@ def _no_more_than(share: float, probability: Tensor, counted: Tensor | None = No
     In print and charts, whose whole values have a few tones themselves, tones would vouch for one another's damage.
     """
     total = probability.numel() if counted is None else int(counted.sum())
-    most = int(SLACK * share * total + DEVIATIONS * math.sqrt(share * total))
+    most = int(SLACK * share * total + CHANCE * math.sqrt(share * total))
     if most == 0:
         return probability.clamp(max=UNSURE)
     likely = probability > UNSURE
