@@ -58,8 +58,8 @@ STANDS_OUT = 5.0
 # So many times the share of damage may be called damaged, for the share is the least of several; and of those in company
 # [0.625: -8.7 dB of few, -8.4 dB, recall -0.282; 2.5: alike].
 SLACK = 1.25
-# And so many standard deviations of chance more. The share of few is uncertain, and that of hot pixels too low: they are off by
-# less than the decoys [0 and 6: alike; 0: -1.7 dB of hot pixels on 1 %, the mean of 17 pictures of light.py].
+# And so many standard deviations of chance more. The share of few is uncertain, and that of hot pixels too low, for they are
+# off by less than the decoys [0 and 6: alike; 0: -1.7 dB of hot pixels on 1 %, the mean of 17 pictures of light.py].
 CHANCE = 3.0
 # Values that the densities are read off; of a larger picture every second pixel counts, every third, and so on.
 MANY = 400_000
