@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from doprestore.image.fill import CERTAIN
 from doprestore.image.scale import scale_of
 from doprestore.image.unseen import predict, value_folds
-from doprestore.image.verdict import BINS, UNSURE, _no_more_than, falling_density, judge
+from doprestore.image.verdict import BINS, LEAST, MOST, UNSURE, _no_more_than, falling_density, judge
 
 
 def problem(share: float, *, tones: tuple[float, ...] = (), channels: int = 3, side: int = 96):
@@ -138,6 +140,13 @@ def test_the_density_of_clean_errors_falls_from_0_on():
     mass = torch.rand(BINS, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     density = falling_density(mass)
     assert (density.diff() <= 1e-6).all()
+
+
+def test_beyond_the_scale_no_octave_of_clean_errors_has_more_than_the_one_before():
+    mass = torch.rand(BINS, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    edges = torch.logspace(math.log10(LEAST), math.log10(MOST), BINS + 1)
+    per_octave = falling_density(mass) * edges.diff()
+    assert (per_octave[edges[1:] > 1].diff() <= 1e-6).all()
 
 
 @pytest.mark.parametrize("sure, kept", [(150, 150), (400, 152)])

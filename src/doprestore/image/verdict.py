@@ -265,18 +265,23 @@ def _share(observed: Tensor, expected: Tensor, count: int) -> float:
 
 
 def falling_density(mass: Tensor) -> Tensor:
-    """f by bin, (BINS,): the density that fits ``mass`` best and falls from 0 on.
+    """f by bin, (BINS,): the density that fits ``mass`` best, falls from 0 on and, beyond σ, at least as fast as σ/e.
 
-    The mass of a bin may be below 0, where less damage was observed than expected; others make it good.
+    So beyond σ an octave has no more than the one before. Were f free to be flat there, a few outliers more than the share
+    has room for would make errors of any size likely. The mass of a bin may be below 0, where less damage was observed than
+    expected; others make it good.
     """
     edges = torch.logspace(math.log10(LEAST), math.log10(MOST), BINS + 1, dtype=torch.float64)
-    widths = edges.diff().tolist()
+    widths = edges.diff()
+    # What a bin has of a density that falls no faster than it must.
+    slowest = torch.where(edges[1:] > 1, widths.new_tensor(math.log(MOST / LEAST) / BINS), widths)
     pooled: list[list[float]] = []  # mass, width, bins
-    for value, width in zip(mass.tolist(), widths, strict=True):
+    for value, width in zip(mass.tolist(), slowest.tolist(), strict=True):
         pooled.append([value, width, 1])
         while len(pooled) > 1 and pooled[-2][0] / pooled[-2][1] <= pooled[-1][0] / pooled[-1][1]:
             last = pooled.pop()
             pooled[-1] = [one + other for one, other in zip(pooled[-1], last, strict=True)]
-    density = torch.tensor([value / width for value, width, count in pooled for _ in range(int(count))])
-    total = float((density * torch.tensor(widths)).sum())
+    ratio = torch.tensor([value / width for value, width, count in pooled for _ in range(int(count))], dtype=torch.float64)
+    density = ratio * slowest / widths
+    total = float((density * widths).sum())
     return (density / max(total, 1e-12)).clamp(min=1e-7).to(mass.device, torch.float32)
