@@ -235,6 +235,17 @@ def test_the_fit_goes_on_from_the_network_of_the_search(few_lessons):
     assert not torch.equal(head, light.screening.network.learner.network.head.weight)  # its own, and one step on
 
 
+def test_the_fit_begins_anew_where_most_of_what_is_missing_are_strokes(few_lessons):
+    """The search has taught its network to bridge single values."""
+    damaged, bad = corrupt(sample("coffee"), "random", 0.3, seed=0)
+    light = Light(damaged, image_settings(seed=0, device="cpu", steps=40), None)
+    while not light.screening.done:
+        light.step()
+    assert light.screening.network is not None
+    light.screening.toned = bad
+    assert light._new_fit().steps == 40
+
+
 def test_the_network_of_the_search_predicts_better_than_fills():
     """The search goes on with φ(θ) where the fills leave doubts; its predictions are as unseen as theirs."""
     clean = sample("astronaut")

@@ -35,8 +35,8 @@ TURNS = 8
 class Fit:
     """The fit of one picture: :attr:`learner` takes ``steps`` steps, then :meth:`apply`.
 
-    y: (C, H, W). trusted: bool. doubt: the probability that a value is damaged after all. whitening,
-    cuts: of the fills. begun: what the search has learnt with, where it did: θ goes on from there, with half of the steps.
+    y: (C, H, W). trusted: bool. doubt: the probability that a value is damaged after all. whitening, cuts: of the fills.
+    begun: what the search has learnt with; θ goes on from there, with half of the steps. None: it begins anew.
     Pictures of few pixels are filled: there is nothing to learn from.
     """
 

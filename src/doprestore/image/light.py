@@ -152,7 +152,9 @@ class Light:
 
     def _new_fit(self) -> Fit:
         screening = self.screening
-        begun = None if screening.network is None else screening.network.learner
+        # The search teaches θ to bridge single values. Where most of what is missing are strokes and lines it begins anew.
+        strokes = int((screening.toned | ~screening.known).sum())
+        begun = screening.network.learner if screening.network and 2 * strokes <= int(self.found.sum()) else None
         whitening = screening.choose_whitening()
         return Fit(self.y, ~self.found, screening.probability, whitening, screening.cuts, self.settings, begun)
 
