@@ -152,8 +152,8 @@ class Light:
 
     def _new_fit(self) -> Fit:
         screening = self.screening
-        # The search teaches θ to bridge single values. Where most of what is missing are strokes and lines it begins anew.
-        strokes = int((screening.toned | ~screening.known).sum())
+        # Strokes of a shared tone are found after θ has learnt to bridge single values. Where they are the most it begins anew.
+        strokes = int(screening.toned.sum())
         begun = screening.network.learner if screening.network and 2 * strokes <= int(self.found.sum()) else None
         whitening = screening.choose_whitening()
         return Fit(self.y, ~self.found, screening.probability, whitening, screening.cuts, self.settings, begun)
