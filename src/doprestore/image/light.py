@@ -152,7 +152,8 @@ class Light:
 
     def _new_fit(self) -> Fit:
         screening = self.screening
-        # Strokes of a shared tone are found after θ has learnt to bridge single values. Where they are the most it begins anew.
+        # Strokes of a shared tone are found last. Where they are the most, θ, which has learnt to bridge single values,
+        # begins anew.
         strokes = int(screening.toned.sum())
         begun = screening.network.learner if screening.network and 2 * strokes <= int(self.found.sum()) else None
         whitening = screening.choose_whitening()
