@@ -26,6 +26,7 @@ from doprestore.image.masks import checked_mask
 from doprestore.image.screening import Screening
 from doprestore.image.settings import LEAST_SIDE, ImageSettings
 from doprestore.image.tracks import find_tracks
+from doprestore.image.undecided import is_clustered
 from doprestore.machine import choose_device
 from doprestore.metrics import psnr
 
@@ -152,10 +153,9 @@ class Light:
 
     def _new_fit(self) -> Fit:
         screening = self.screening
-        # Strokes of a shared tone are found last. Where they are the most, θ, which has learnt to bridge single values,
-        # begins anew.
-        strokes = int(screening.toned.sum())
-        begun = screening.network.learner if screening.network and 2 * strokes <= int(self.found.sum()) else None
+        # Strokes are found last, by their tone: when θ has learnt to bridge single values. For them it begins anew.
+        strokes = is_clustered(self.found & screening.known)
+        begun = screening.network.learner if screening.network and not strokes else None
         whitening = screening.choose_whitening()
         return Fit(self.y, ~self.found, screening.probability, whitening, screening.cuts, self.settings, begun)
 

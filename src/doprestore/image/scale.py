@@ -12,12 +12,12 @@ from doprestore.image.windows import windows
 # The least scale of errors, of 1: one of 256 tones [0.002 to 0.008: alike; tests/benchmarks/image_constants.py, here and
 # below].
 FAINT = 0.004
-# Errors count no further than this, of 1, for the scale of others [0.1 to 0.4: alike].
+# Errors count no further than this, of 1, for the scale of others [0.1: -0.1 dB; 0.4: alike].
 LOUD = 0.2
 # σ is the mean error around to this power in the first rounds, while outliers enlarge it, and to the power of 1 later
-# [0.375: -1.5 dB of few, recall -0.013; 0.875: +0.2 dB].
+# [0.375 and 0.875: alike].
 SCALE_POWER = 0.75
-# Pixels a side of the square that errors count in [5: -1.6 dB of few, -0.4 dB, recall -0.014, precision -0.013; 17: alike].
+# Pixels a side of the square that errors count in [5: -0.5 dB, precision -0.016; 17: -0.2 dB].
 AROUND = 9
 # It reaches so many pixels to each side.
 REACH = AROUND // 2

@@ -30,7 +30,7 @@ from doprestore.image.windows import windows
 # Tones that are told apart between black and white.
 TONES = 256
 # A value that is off by more than this, of 1, from its prediction, or by so many times σ, is an outlier without doubt; its
-# tone counts for h [FAR 0.125: -0.1 dB; 0.5: alike; FAR_IN_SCALES 4: -0.2 dB; 16: alike;
+# tone counts for h [FAR 0.125 and 0.5, FAR_IN_SCALES 4 and 16: alike;
 # tests/benchmarks/image_constants.py, here and below].
 FAR, FAR_IN_SCALES = 0.25, 8.0
 # Off by FAR, but not by FAR_IN_SCALES, it counts if the verdict before gives it more than this probability of being damaged:
@@ -44,26 +44,26 @@ UNSURE = 0.49
 BINS = 160
 # The least and the greatest e/σ that they reach to.
 LEAST, MOST = 0.01, 300.0
-# π is read off at bounds beyond which such shares of the decoys lie [(0.1, 0.3): -0.2 dB; (0.05, 0.6): alike; (0.2, 0.6):
-# alike; (0.1, 0.8): alike].
+# π is read off at bounds beyond which such shares of the decoys lie [(0.05, 0.6), (0.2, 0.6), (0.1, 0.3) and
+# (0.1, 0.8): alike].
 TAIL = (0.1, 0.6)
 # Quantiles that h is inverted at, for decoys to be drawn.
 DRAWS = 1 << 16
-# Rounds of h, π and f in turn [2: +0.2 dB; 8: alike].
+# Rounds of h, π and f in turn [2 and 8: alike].
 ROUNDS = 4
 # Fewer values than this that are far off, or found, are no damage: a picture of any size has some by chance [1 to 6: alike].
 FEW = 3
 # A tone stands out that has so many times the doubtless outliers of the tones around it, and 8 more [2.5 to 10: alike].
 STANDS_OUT = 5.0
 # So many times the share of damage may be called damaged, for the share is the least of several; and of those in company
-# [0.625: -8.7 dB of few, -8.4 dB, recall -0.282; 2.5: alike].
+# [0.625: -8.3 dB of few, -8.3 dB, recall -0.273; 2.5: alike].
 SLACK = 1.25
 # And so many standard deviations of chance more. The share of few is uncertain, and that of hot pixels too low, for they are
-# off by less than the decoys [0 and 6: alike; 0: -1.7 dB of hot pixels on 1 %, the mean of 17 pictures of light.py].
+# off by less than the decoys [0, 1.5 and 6: alike; 0: -1.2 dB of hot pixels on 1 %, the mean of 17 pictures of light.py].
 CHANCE = 3.0
 # Values that the densities are read off; of a larger picture every second pixel counts, every third, and so on.
 MANY = 400_000
-# The standard deviation, in tones, of the smooth part of h [8: -0.2 dB; 32: alike].
+# The standard deviation, in tones, of the smooth part of h [8 and 32: alike].
 SMOOTH = 16.0
 
 
