@@ -26,7 +26,6 @@ from doprestore.image.masks import checked_mask
 from doprestore.image.screening import Screening
 from doprestore.image.settings import LEAST_SIDE, ImageSettings
 from doprestore.image.tracks import find_tracks
-from doprestore.image.undecided import is_clustered
 from doprestore.machine import choose_device
 from doprestore.metrics import psnr
 
@@ -153,9 +152,9 @@ class Light:
 
     def _new_fit(self) -> Fit:
         screening = self.screening
-        # Strokes are found last, by their tone: when θ has learnt to bridge single values. For them it begins anew.
-        strokes = is_clustered(self.found & screening.known)
-        begun = screening.network.learner if screening.network and not strokes else None
+        # What shares a tone is found last, when θ has learnt by other verdicts. Where that is the most, it begins anew.
+        by_tone = 2 * int(screening.toned.sum()) > int(self.found.sum())
+        begun = screening.network.learner if screening.network and not by_tone else None
         whitening = screening.choose_whitening()
         return Fit(self.y, ~self.found, screening.probability, whitening, screening.cuts, self.settings, begun)
 
