@@ -269,7 +269,7 @@ def falling_density(mass: Tensor) -> Tensor:
 
     So beyond σ an octave has no more than the one before. Were f free to be flat there, a few outliers more than the share
     has room for would make errors of any size likely. The mass of a bin may be below 0, where less damage was observed than
-    expected; others make it good.
+    expected; others make it good. Nothing is impossible: f is 1e-7 at least.
     """
     edges = torch.logspace(math.log10(LEAST), math.log10(MOST), BINS + 1, dtype=torch.float64)
     widths = edges.diff()
