@@ -40,6 +40,18 @@ def test_freed_memory_is_kept_for_a_while_and_then_given_back():
     assert _resident() < held - 150 * MEGABYTE
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about glibc")
+def test_what_is_held_is_given_back_when_asked_even_below_what_is_in_use():
+    with machine.hold_freed_memory():
+        freed = bytearray(200 * MEGABYTE)
+        in_use = bytearray(MEGABYTE)
+        del freed
+        held = _resident()
+        machine.release_memory(torch.device("cpu"))
+        assert _resident() < held - 150 * MEGABYTE
+    assert len(in_use) == MEGABYTE
+
+
 def test_free_memory_minds_control_groups(tmp_path, monkeypatch):
     assert machine.free_memory() > 10**6
     proc, groups = tmp_path / "proc", tmp_path / "groups"

@@ -142,9 +142,11 @@ def free_memory(device: torch.device | None = None) -> int | None:
 
 
 def release_memory(device: torch.device) -> None:
-    """Give back what torch holds on ``device`` and does not use."""
+    """Give back what torch, or on the CPU glibc, holds on ``device`` and does not use."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
+    elif device.type == "cpu" and (library := _glibc()) is not None:
+        library.malloc_trim(0)
 
 
 @contextlib.contextmanager
@@ -154,8 +156,7 @@ def hold_freed_memory() -> Iterator[None]:
     glibc gives large blocks back, and every page of the next ones costs an interrupt: up to a seventh of the time
     of a step on a CPU. Does nothing where the C library is another one.
     """
-    library = ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
-    if library is None:
+    if (library := _glibc()) is None:
         yield
         return
     for name, value in _HOLDING.items():
@@ -166,6 +167,11 @@ def hold_freed_memory() -> Iterator[None]:
         for name, value in _USUAL.items():
             library.mallopt(name, value)
         library.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """The C library, if that is what it is."""
+    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 
 
 def _processor_times() -> list[int] | None:

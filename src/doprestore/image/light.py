@@ -26,7 +26,7 @@ from doprestore.image.masks import checked_mask
 from doprestore.image.screening import Screening
 from doprestore.image.settings import LEAST_SIDE, ImageSettings
 from doprestore.image.tracks import find_tracks
-from doprestore.machine import choose_device
+from doprestore.machine import choose_device, release_memory
 from doprestore.metrics import psnr
 
 
@@ -101,6 +101,8 @@ class Light:
     def step(self) -> None:
         """A round of the search, or a step of the fit."""
         if not self.screening.done:
+            if self.device.type == "cpu":
+                release_memory(self.device)  # each round fills it with pieces of another size
             self.screening.step()
             self.finished = self._ends_with_the_search()
             return
