@@ -17,6 +17,7 @@ from doprestore.image.settings import image_settings
 from doprestore.io.arrays import read_matrix
 
 MEGABYTE = 2**20
+needs_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about the memory that glibc holds")
 
 
 def _faults() -> int:
@@ -27,7 +28,7 @@ def _resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about glibc")
+@needs_glibc
 def test_freed_memory_is_kept_for_a_while_and_then_given_back():
     with machine.hold_freed_memory():
         bytearray(200 * MEGABYTE)
@@ -40,7 +41,7 @@ def test_freed_memory_is_kept_for_a_while_and_then_given_back():
     assert _resident() < held - 150 * MEGABYTE
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about glibc")
+@needs_glibc
 def test_what_is_held_is_given_back_when_asked_even_below_what_is_in_use():
     with machine.hold_freed_memory():
         freed = bytearray(200 * MEGABYTE)

@@ -101,8 +101,9 @@ class Light:
     def step(self) -> None:
         """A round of the search, or a step of the fit."""
         if not self.screening.done:
+            # What is held in between is in pieces that the next round cannot use. On a GPU torch joins its own.
             if self.device.type == "cpu":
-                release_memory(self.device)  # each round fills it with pieces of another size
+                release_memory(self.device)
             self.screening.step()
             self.finished = self._ends_with_the_search()
             return

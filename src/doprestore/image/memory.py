@@ -27,7 +27,7 @@ WORKSPACE = 100 * 2**20
 # Bytes that the fast preset takes for a value of the picture. Measured on Linux, PyTorch 2.14 on a CPU, in colour with and
 # without random values on 1 %: 317 and 190 MB at 1024x1024, 799 and 541 MB at 2048x2048 (memory.py --sides 1024 2048), 51 a
 # value; the whole command, with Python, PyTorch and files, takes 3900 MB at 3464x3464 (speed.py --sides 3464 --damage
-# random-1), 114 a value, of which these themselves are some 15.
+# random-1), 114 a value.
 LIGHT_VALUE = 110
 # Bytes that it takes for a picture of any size.
 LIGHT_WORKSPACE = 180 * 2**20
