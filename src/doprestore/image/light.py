@@ -101,7 +101,7 @@ class Light:
     def step(self) -> None:
         """A round of the search, or a step of the fit."""
         if not self.screening.done:
-            # What is held in between is in pieces that the next round cannot use. On a GPU torch joins its own.
+            # What is held in between is in pieces that the next round cannot use: seen on the CPU alone.
             if self.device.type == "cpu":
                 release_memory(self.device)
             self.screening.step()
