@@ -272,6 +272,18 @@ def test_fills_go_on_until_the_verdict_stands_still():
     assert missed[-1] < 0.9 * missed[FILL_ROUNDS - 1]
 
 
+def test_freed_memory_is_given_back_in_every_round_of_the_search(monkeypatch):
+    job = Light(corrupt(sample("coffee"), "salt-pepper", 0.1, seed=0).picture, image_settings(device="cpu"), None)
+    given_back = []
+    monkeypatch.setattr("doprestore.image.light.release_memory", given_back.append)
+    rounds = 0
+    while not job.screening.done:
+        job.step()
+        rounds += 1
+    assert rounds > FILL_ROUNDS
+    assert given_back == rounds * [job.device]
+
+
 @pytest.mark.parametrize("side", [1, 2, 5, 9, 15])
 def test_pictures_of_few_pixels_are_filled(side):
     y = torch.full((3, side, side), 0.5)
