@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from doprestore.io.arrays import Matrix, write_matrix, write_npz
+from doprestore.io.arrays import Matrix, replaced, write_matrix, write_npz
 from doprestore.io.files import write_file, write_text
 from doprestore.io.frames import from_frame
 from doprestore.io.tables import write_csv
@@ -34,7 +34,7 @@ def repair(data: Any, **settings: Any) -> tuple[Any, RpcaResult]:
     values = np.asarray(data)
     result = rpca(values, **settings)
     replacements, where = repairs(values, result, np.full(values.shape[1], values.dtype.kind in "biu"))
-    return np.where(where, replacements, values).astype(values.dtype), result
+    return replaced(values, replacements, where), result
 
 
 def _repair_frame(frame: pandas.DataFrame, settings: dict[str, Any]) -> tuple[pandas.DataFrame, RpcaResult]:
@@ -50,9 +50,10 @@ def row_name(matrix: Matrix, row: int) -> str:
 
 
 def column_name(matrix: Matrix, column: int) -> str:
-    """The name of a data column, or its number from 0."""
-    columns = None if matrix.table is None else matrix.table.columns
-    return str(column) if columns is None else columns[column]
+    """The name of a data column, or its number in the file, from 0."""
+    if matrix.table is None:
+        return str(column)
+    return str(matrix.table.data[column]) if matrix.table.columns is None else matrix.table.columns[column]
 
 
 def write_parts(targets: list[Path], result: RpcaResult, matrix: Matrix) -> None:
@@ -73,7 +74,9 @@ def write_repaired(path: Path, result: RpcaResult, matrix: Matrix) -> None:
 def write_outliers(path: Path, result: RpcaResult, matrix: Matrix) -> None:
     """A table of the wrong entries, the surest first."""
     found = outliers(matrix.values, result)
-    rows = zip(found.rows.tolist(), found.columns.tolist(), found.old.tolist(), found.new.tolist(),
+    replacements, _ = repairs(matrix.values, result, matrix.whole)
+    new = replacements[found.rows, found.columns]
+    rows = zip(found.rows.tolist(), found.columns.tolist(), found.old.tolist(), new.tolist(),
                found.deviations.tolist(), found.sure.tolist(), strict=True)  # fmt: skip
     write_csv(
         path,

@@ -20,7 +20,7 @@ from doprestore.errors import InputError, OutputError, UsageError
 from doprestore.io.delimited import TextTable, read_text_table
 from doprestore.io.dialect import TableOptions
 from doprestore.io.files import replacing
-from doprestore.io.frames import FrameTable, read_parquet
+from doprestore.io.frames import FrameTable, as_type, read_parquet
 from doprestore.machine import free_memory
 
 # Extensions of tables of text, and the delimiter that each promises.
@@ -141,6 +141,13 @@ def write_matrix(path: Path, values: np.ndarray, like: Matrix, where: np.ndarray
         _write(file, path.suffix.lower(), values, like, where)
 
 
+def replaced(values: np.ndarray, by: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """A copy of an array, of its type, with the entries of ``where`` replaced; large whole numbers keep all their digits."""
+    copy = np.array(values)
+    copy[where] = as_type(by[where], values.dtype)
+    return copy
+
+
 def check_kind(flag: str, path: Path, source: Path) -> None:
     """Raise :class:`UsageError` when ``path`` is of no kind that the data of ``source`` can be written to."""
     kinds = [".npy", ".csv", ".tsv", *({source.suffix.lower()} & {".txt", ".parquet"})]
@@ -157,7 +164,7 @@ def _write(file: IO[bytes], kind: str, values: np.ndarray, like: Matrix, where: 
         table.write(file, kind, values, where)
         return
     if where is not None:
-        values = np.where(where, values, like.values).astype(like.values.dtype)
+        values = replaced(like.values, values, where)
     if kind == ".npy":
         np.save(file, values, allow_pickle=False)
         return

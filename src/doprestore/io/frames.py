@@ -41,10 +41,7 @@ class FrameTable:
             else:
                 column = result.iloc[:, position].copy()
                 rows = np.flatnonzero(where[:, place])
-                cells = values[rows, place]
-                column.iloc[rows] = (
-                    np.rint(cells).astype(np.int64) if self.whole[place] else cells.astype(_numpy_type(column))
-                )
+                column.iloc[rows] = as_type(values[rows, place], _numpy_type(column))
             result.isetitem(position, column)
         return result
 
@@ -94,6 +91,16 @@ def from_frame(frame: pandas.DataFrame, name: str = "the frame", told: TableOpti
         notes=tuple(notes),
         frame=frame,
     )
+
+
+def as_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Numbers as ones of that type: whole and within its range, where it is one of integers."""
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        most = float(limits.max)  # of 64 bits one too many, for want of digits
+        values = np.rint(values).clip(limits.min, most if int(most) <= limits.max else np.nextafter(most, 0))
+    typed: np.ndarray = values.astype(dtype)
+    return typed
 
 
 def read_parquet(data: bytes, name: str, told: TableOptions, check_size: Any) -> FrameTable:

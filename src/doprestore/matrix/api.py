@@ -35,9 +35,10 @@ class RpcaResult:
     low_rank is complete except for ``empty_rows`` and ``empty_columns`` (their numbers), which are NaN: too little is known
     of them, or they are wrong throughout. sparse is 0 there and at missing entries. outlier_share: the outliers among the
     known entries; expected_mistakes: how many of them are expected to be no more than noise. noise: its standard
-    deviation, in a shape that goes with y (None: there is no noise, or the solver did not come to it).
+    deviation, in a shape that goes with y (None: there is no noise, or the solver did not come to it). noise_degrees: of
+    freedom of its law, Student's t (infinite: Gaussian).
     codes: values that were taken for fill codes or saturation, and not fitted to.
-    residual: ‖rest‖_F / ‖y‖_F over the known entries. solution: "exact", "noise" or "convex" (see
+    residual: ‖rest‖_F / ‖y‖_F over the known entries (columns, or rows, of very different units counted alike). solution: "exact", "noise" or "convex" (see
     :class:`doprestore.matrix.solver.FastSolver`), "descent" (paper preset), "trivial" (a zero matrix), "unfinished".
     clear: whether low-rank part and outliers are clearly split; "convex" is an answer where they are not.
     converged is False when the solver was stopped, by ``steps`` or from outside, before its stopping rule held.
@@ -61,6 +62,7 @@ class RpcaResult:
     codes: tuple[float, ...] = ()
     expected_mistakes: float = 0.0
     noise: np.ndarray | None = None
+    noise_degrees: float = math.inf
 
 
 def rpca(
@@ -109,11 +111,13 @@ def solve(
     dtype = array.dtype.newbyteorder("=") if floats else np.dtype(np.float64)
     if settings.symmetric and array.shape[0] != array.shape[1]:
         raise UsageError(f"--symmetric needs a square matrix, not {array.shape[0]} x {array.shape[1]}; leave it out")
-    y, known, unit = prepare(array, matrix_device(settings.device))
-    filled, codes = (None, []) if settings.preset == "paper" or unit == 0 else cells_at_codes(array, known)
+    fast = settings.preset != "paper"
+    y, known, unit = prepare(array, matrix_device(settings.device), even=fast and not settings.symmetric)
+    trivial = not isinstance(unit, Tensor) and unit == 0
+    filled, codes = cells_at_codes(array, known) if fast and not trivial else (None, [])
     del array
     history: list[Progress] = []
-    if unit == 0:
+    if trivial:
         steps, interrupted, converged, solution = 0, False, True, "trivial"
         split = Split(y, torch.zeros_like(y), 0, 0.0, empty=None if known is None else (~known.any(1), ~known.any(0)))
         if split.empty is not None:
@@ -129,7 +133,7 @@ def solve(
         job = _Solving(machine, settings.steps)
         saver = None if save_state is None else Saver(save_state, save_every)
         # The steps of the fast one are few, and what they report is known.
-        every = None if settings.preset == "paper" else 1
+        every = 1 if fast else None
         ended = drive(job, callback=note, should_stop=should_stop, save=saver, resume=resume, report_every=every)
         interrupted = ended.interrupted
         if interrupted and save_state is not None:
@@ -155,6 +159,7 @@ def solve(
         codes=tuple(codes),
         expected_mistakes=split.expected,
         noise=None if split.noise is None else to_array(split.noise, unit, np.dtype(np.float64)),
+        noise_degrees=split.degrees,
         steps=steps,
         seconds=time.perf_counter() - start,
         device=str(low_rank.device),

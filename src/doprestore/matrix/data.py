@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import math
+import warnings
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,11 @@ from doprestore.matrix.codes import filled_cells
 
 # An outlier of so many times the typical entry needs float64.
 SAFE_RANGE = 1e12
+# Lines whose typical entries differ by more than this factor are in units of their own: what is a rounding error of one is all
+# there is of another.
+UNEVEN = 1e3
+# Entries that the typical size of a line is told from, where there are more than FEW in all.
+OF_A_LINE, FEW = 100, 1_000_000
 
 
 def checked_array(data: ArrayLike | Tensor) -> np.ndarray:
@@ -48,9 +54,10 @@ def _blocks(array: np.ndarray) -> list[np.ndarray]:
     return np.array_split(array, max(1, min(len(array), array.size // 2**20)))
 
 
-def prepare(array: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor | None, float]:
+def prepare(array: np.ndarray, device: torch.device, *, even: bool = True) -> tuple[Tensor, Tensor | None, Tensor | float]:
     """y (rows, columns), float32 or float64, with zeros where data is missing; the known entries (None: all); the
-    power of two that y was divided by (0 for a zero matrix). Shares the memory of the array where it can."""
+    power of two that y was divided by (0 for a zero matrix), with ``even`` one for every column or every row where they
+    differ by a lot. Shares the memory of the array where it can."""
     wide = array.dtype.kind != "f" or array.dtype.itemsize > 4
     work = np.dtype(np.float64 if wide else np.float32)
     missing = array.dtype.kind == "f" and any(np.isnan(block).any() for block in _blocks(array))
@@ -61,14 +68,39 @@ def prepare(array: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor | N
         work = np.dtype(np.float64) if largest > SAFE_RANGE * typical else work
     shared = array.dtype == work and array.flags.c_contiguous and array.flags.writeable
     y = torch.from_numpy(array if shared else np.array(array, dtype=work, order="C")).to(device)
-    unit = 2.0 ** math.floor(math.log2(typical)) if typical > 0 else 0.0
-    if 2.0**-10 <= unit <= 2.0**10:
+    unit: Tensor | float = _power_of_two(typical) if typical > 0 else 0.0
+    if typical > 0 and even and (sizes := _uneven_sizes(array)) is not None:
+        unit = torch.from_numpy(_power_of_two(sizes)).to(y)
+    elif 2.0**-10 <= unit <= 2.0**10:
         unit = 1.0  # spare the copy
     if missing:
         y = torch.nan_to_num(y, nan=0.0)
-    if unit not in (0.0, 1.0):
+    if isinstance(unit, Tensor) or unit not in (0.0, 1.0):
         y = y / unit
     return y, known, unit
+
+
+def _power_of_two(size: Any) -> Any:
+    """The largest one that is no larger: dividing by it loses nothing."""
+    return 2.0 ** np.floor(np.log2(size))
+
+
+def _uneven_sizes(array: np.ndarray) -> np.ndarray | None:
+    """The median |entry| of each column (1, columns), or of each row (rows, 1), without zeros, whichever differ more; None
+    where neither do by a lot. A line of zeros counts as a typical one."""
+    found, most = None, UNEVEN
+    for axis in (0, 1):
+        length = array.shape[axis]
+        stride = 1 if array.size <= FEW else max(1, length // OF_A_LINE)
+        sizes = np.abs((array[::stride] if axis == 0 else array[:, ::stride]).astype(np.float64))
+        sizes[sizes == 0] = np.nan
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # lines of zeros
+            lines = np.nanmedian(sizes, axis=axis, keepdims=True)
+        lines = np.where(np.isnan(lines), np.nanmedian(lines), lines)
+        if (ratio := float(lines.max() / lines.min())) > most:
+            found, most = lines, ratio
+    return found
 
 
 def _typical_size(array: np.ndarray) -> float:
@@ -82,8 +114,8 @@ def _typical_size(array: np.ndarray) -> float:
     return 0.0
 
 
-def to_array(x: Tensor, unit: float, dtype: np.dtype) -> np.ndarray:
-    if unit not in (0.0, 1.0):
+def to_array(x: Tensor, unit: Tensor | float, dtype: np.dtype) -> np.ndarray:
+    if isinstance(unit, Tensor) or unit not in (0.0, 1.0):
         x = x * unit
     return x.cpu().numpy().astype(dtype, copy=False)
 

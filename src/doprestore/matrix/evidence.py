@@ -8,8 +8,8 @@ from torch import Tensor
 from doprestore.matrix.blocks import blocks
 from doprestore.matrix.narrow_fit import NarrowFit
 from doprestore.matrix.noise import NoisyFit
-from doprestore.matrix.split import Data, law_around
-from doprestore.matrix.verdict import MOST_LINES, SPARE, SURPLUS, Evidence
+from doprestore.matrix.split import Data, judge, shared_rank
+from doprestore.matrix.verdict import HALF, MOST_LINES, SPARE, SURPLUS, Evidence
 
 
 def support(y: Tensor, r: Tensor, known: Tensor | None, rank: int, tolerance: float) -> Evidence:
@@ -47,7 +47,7 @@ def support(y: Tensor, r: Tensor, known: Tensor | None, rank: int, tolerance: fl
 
 def noisy_support(noisy: NoisyFit | NarrowFit, data: Data) -> Evidence:
     """The evidence for a fit up to dense noise: what is no outlier by the law of the noise around it."""
-    law, at, _ = law_around(noisy, data)
+    law, at, _, strangers = judge(noisy, data)
     agreeing, known = 0, 0
     across, possible_across = [], []
     down = possible_down = torch.zeros(len(noisy.v), dtype=torch.long, device=noisy.v.device)
@@ -58,7 +58,8 @@ def noisy_support(noisy: NoisyFit | NarrowFit, data: Data) -> Evidence:
         across.append(good.sum(1))
         possible_across.append(seen.sum(1))
         down, possible_down = down + good.sum(0), possible_down + seen.sum(0)
-    lines = 1.0
+    lines = 1.0 - strangers.double().mean().item()
+    lines = 0.0 if lines < HALF or not shared_rank(noisy.u, noisy.v) else 1.0
     for counts, possible in ((torch.cat(across), torch.cat(possible_across)), (down, possible_down)):
         enough = counts - noisy.rank >= (SURPLUS * (possible - noisy.rank)).clamp_min(SPARE)
         undetermined = possible < noisy.rank + SPARE

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from doprestore.matrix.api import RpcaResult
-from doprestore.matrix.tail import BINS, LIMIT, fit_law
+from doprestore.matrix.tail import Law
 
 
 def repairs(values: np.ndarray, result: RpcaResult, whole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -21,9 +21,6 @@ def repairs(values: np.ndarray, result: RpcaResult, whole: np.ndarray) -> tuple[
         wrong |= np.isnan(values)
     wrong &= np.isfinite(result.low_rank)
     replacements = np.where(whole, np.rint(result.low_rank), result.low_rank)
-    if values.dtype.kind in "iu":
-        limits = np.iinfo(values.dtype)
-        replacements = replacements.clip(limits.min, limits.max)
     return replacements, wrong
 
 
@@ -53,12 +50,11 @@ def outliers(values: np.ndarray, result: RpcaResult) -> Outliers:
     else:
         noise = np.broadcast_to(result.noise, result.low_rank.shape)
         with np.errstate(divide="ignore", invalid="ignore"):
-            sizes = np.abs(values.astype(np.float64) - result.low_rank) / noise
             deviations = distance / noise[rows, columns]
-        known = sizes[np.isfinite(sizes)]
-        law = fit_law(np.histogram(known, BINS, (0, LIMIT))[0])
+        judged = int(np.isfinite(values - result.low_rank).sum())
         descending = np.argsort(-deviations, kind="stable")
-        mistakes = law.beyond(deviations[descending]) * len(known) / np.arange(1, len(rows) + 1)
+        law = Law(result.noise_degrees, 1.0)
+        mistakes = law.beyond(deviations[descending]) * judged / np.arange(1, len(rows) + 1)
         sure = np.empty(len(rows))
         sure[descending] = 1 - np.minimum.accumulate(mistakes[::-1])[::-1].clip(max=1)
     order = np.lexsort((columns, rows, -distance, -deviations))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,12 +19,16 @@ from doprestore.matrix.linalg import guess_rank
 from doprestore.matrix.narrow_fit import NarrowFit
 from doprestore.matrix.noise import NoisyFit
 from doprestore.matrix.refit import Refit
-from doprestore.matrix.tail import BINS, LIMIT, Law, fit_law, threshold
+from doprestore.matrix.tail import BINS, LEAST, LIMIT, Law, fit_law, threshold
 from doprestore.matrix.verdict import SPARE
 
 # A line is the only one with some direction if the others have less than this share of it (of its square). Rounding
 # leaves 1e-20, a direction of two lines 1e-1.
 LONELY = 1e-6
+# A stranger has this share of far entries more than the typical column, and so many standard deviations of their number.
+SOME_FAR, BY_CHANCE = 0.01, 3.0
+# From so many degrees of freedom on Student's t is as good as Gaussian.
+MANY = 1000
 # Lines, evenly spread, that the noise around the convex answer is taken from; all, where there are no more.
 SOME_LINES = 4000
 
@@ -48,7 +53,8 @@ class Data:
 class Split:
     """The answer as it stands. rest: ‖y − low_rank − sparse‖_F. noise: its standard deviation, where known, in a
     shape that goes with y (None: rounding error). expected: how many of the outliers are expected to be noise.
-    empty: the rows and the columns, bool, that too few entries determine; they are NaN in low_rank."""
+    empty: the rows and the columns, bool, that too few entries determine; they are NaN in low_rank. degrees: of freedom
+    of the law of the noise."""
 
     low_rank: Tensor
     sparse: Tensor
@@ -57,6 +63,7 @@ class Split:
     noise: Tensor | None = None
     expected: float = 0.0
     empty: tuple[Tensor, Tensor] | None = None
+    degrees: float = math.inf
 
 
 def split_flow(data: Data, flow: Flow, floor: float) -> Split:
@@ -93,7 +100,7 @@ def split_refit(data: Data, refit: Refit, scaling: Tensor | None) -> Split:
     empty = None
     if misread is not None:
         alone = lonely(refit.u, refit.v)
-        rank -= sum(int(lines.sum()) for lines in alone)
+        rank = shared_rank(refit.u, refit.v)
         empty = (
             (torch.cat(across) < rank + SPARE) | alone[0] | misread[0],
             (down < rank + SPARE) | alone[1] | misread[1],
@@ -105,7 +112,7 @@ def split_refit(data: Data, refit: Refit, scaling: Tensor | None) -> Split:
 def split_noisy(data: Data, noisy: NoisyFit | NarrowFit) -> Split:
     """Of a fit up to dense noise."""
     # With the entries that were not fitted to: they may be the only outliers.
-    law, at, expected = law_around(noisy, Data(data.all, data.seen, data.all, data.seen))
+    law, at, expected, strangers = judge(noisy, Data(data.all, data.seen, data.all, data.seen))
     low_rank, sparse = torch.empty_like(data.all), torch.zeros_like(data.all)
     fits, wrongs, lines = (x.T if noisy.wide else x for x in (low_rank, sparse, data.all))
     squares, start = 0.0, 0
@@ -125,18 +132,20 @@ def split_noisy(data: Data, noisy: NoisyFit | NarrowFit) -> Split:
     if data.known is not None:
         known = data.known.T if noisy.wide else data.known
     alone = lonely(noisy.u, noisy.v)
-    rank = noisy.rank - sum(int(some.sum()) for some in alone)
+    rank = shared_rank(noisy.u, noisy.v)
     # A line says something only with more entries that agree than it has unknowns; one set apart, with most of them.
     empty = []
     for counts, dim in ((torch.cat(across), 1), (down, 0)):
         possible = known.sum(dim)
         apart = noisy.apart[1 - dim] & (2 * counts < possible)
         empty.append((torch.minimum(counts, possible) <= rank) | apart | alone[1 - dim])
+    empty[1] |= strangers
     if noisy.wide:
         empty.reverse()
     leave_empty(low_rank, sparse, (empty[0], empty[1]))
     noise = noisy.noise * noisy.unit * law.scale
-    return Split(low_rank, sparse, rank, math.sqrt(squares), _across(noise, noisy.wide), expected, (empty[0], empty[1]))
+    noise, lines_empty = _across(noise, noisy.wide), (empty[0], empty[1])
+    return Split(low_rank, sparse, rank, math.sqrt(squares), noise, expected, lines_empty, law.degrees)
 
 
 def split_convex(data: Data, convex: ConvexRPCA, smallest: float) -> Split:
@@ -168,15 +177,50 @@ def split_convex(data: Data, convex: ConvexRPCA, smallest: float) -> Split:
     if data.known is not None:
         empty = ~data.known.any(1), ~data.known.any(0)
         leave_empty(low_rank, sparse, empty)
-    return Split(low_rank, sparse, rank, math.sqrt(squares), _across(noise * law.scale, wide), expected, empty)
+    noise = _across(noise * law.scale, wide)
+    return Split(low_rank, sparse, rank, math.sqrt(squares), noise, expected, empty, law.degrees)
 
 
-def law_around(noisy: NoisyFit | NarrowFit, data: Data) -> tuple[Law, float, float]:
-    """The law of the noise around a noisy fit, from where on a deviation is an outlier, and the mistakes expected."""
+class Judgement(NamedTuple):
+    """What is an outlier of a noisy fit: the law of the noise, from where on a deviation is one, the mistakes expected; and
+    the columns of the taller orientation, bool, of which that cannot be said, see :func:`_strangers`."""
+
+    law: Law
+    at: float
+    expected: float
+    strangers: Tensor
+
+
+def judge(noisy: NoisyFit | NarrowFit, data: Data) -> Judgement:
+    """Judge the deviations of all the data from a noisy fit."""
+    strangers = _strangers(noisy, data)
     gathered = _Deviations()
     for sizes, seen, _ in noisy.deviations(data.y, data.known):
-        gathered.add(sizes[seen])
-    return gathered.law()
+        gathered.add(sizes[seen & ~strangers])
+    # The noise of a column is known no better than by so many squares.
+    rows, columns = noisy.y.shape
+    return Judgement(*gathered.law((rows - noisy.rank) * (columns - noisy.rank) / columns), strangers)
+
+
+def _strangers(noisy: NoisyFit | NarrowFit, data: Data) -> Tensor:
+    """The columns of which the others say next to nothing, and which would hold far more outliers than others do.
+
+    What is rare in such a column need not be wrong: hours with rain, a flag that is set, the tail of a skewed law.
+    """
+    columns = len(noisy.v)
+    seen_of, far_of, sums, squares = torch.zeros((4, columns), dtype=torch.float64, device=noisy.v.device)
+    centre = noisy.u.median(0).values @ noisy.v.T * noisy.unit
+    for sizes, seen, fit in noisy.deviations(data.y, data.known):
+        good = seen & (sizes <= LEAST)
+        seen_of += seen.sum(0)
+        far_of += (seen & ~good).sum(0)
+        sums += ((fit - centre) * good).sum(0)
+        squares += ((fit - centre) * good).square().sum(0)
+    near = (seen_of - far_of).clamp_min(1)
+    explained = squares / near - (sums / near).square()
+    typical = (far_of / seen_of.clamp_min(1)).median() * seen_of
+    many = far_of > typical + BY_CHANCE * typical.sqrt() + SOME_FAR * seen_of
+    return many & (explained < (noisy.noise * noisy.unit).square())
 
 
 def leave_empty(low_rank: Tensor, sparse: Tensor, empty: tuple[Tensor, Tensor]) -> None:
@@ -191,6 +235,12 @@ def leave_empty(low_rank: Tensor, sparse: Tensor, empty: tuple[Tensor, Tensor]) 
 def shares(u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """The share of each row, and of each column, in the directions of U Vᵀ: 1 for the only one that has some direction."""
     return torch.linalg.qr(u)[0].square().sum(1), torch.linalg.qr(v)[0].square().sum(1)
+
+
+def shared_rank(u: Tensor, v: Tensor) -> int:
+    """The rank of U Vᵀ without directions that a single line has for itself; one of a single entry is that of two lines."""
+    alone = sum(int(lines.sum()) for lines in lonely(u, v))
+    return max(0, u.shape[1] - alone)
 
 
 def lonely(u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -216,6 +266,8 @@ class _Deviations:
         self.large.append(sizes[sizes > LIMIT].cpu().numpy())
         self.total += len(sizes)
 
-    def law(self) -> tuple[Law, float, float]:
+    def law(self, most: float = math.inf) -> tuple[Law, float, float]:
+        """The law, of at most so many degrees of freedom, and what :func:`threshold` says of it."""
         law = fit_law(self.counts)
+        law = Law(min(law.degrees, max(1, math.floor(most))) if most < MANY else law.degrees, law.scale)
         return law, *threshold(law, np.concatenate(self.large), self.total)
