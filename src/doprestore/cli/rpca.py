@@ -242,7 +242,7 @@ def _summary(report: dict[str, Any]) -> str:
         lines.append(f"taken for a fill code or saturation, as it is repeated too often: {values}")
     for name in ("rows", "columns"):
         if report[f"empty_{name}"]:
-            lines.append(f"left empty, as too little is known of them: {name} {_listed(report[f'empty_{name}'])}")
+            lines.append(f"left as they are, as too little is known of them: {name} {_listed(report[f'empty_{name}'])}")
     lines.append("wrote " + ", ".join(report["outputs"]))
     return "\n".join(lines)
 

@@ -24,7 +24,9 @@ from doprestore.io.dialect import (
     Record,
     TableOptions,
     commented_header,
+    has_thousands,
     is_header,
+    is_number,
     number,
     recognise,
     records,
@@ -103,6 +105,9 @@ class _Reader:
 
     def __init__(self, name: str, text: str, dialect: Dialect, told: TableOptions):
         self.name, self.text, self.dialect, self.told = name, text, dialect, told
+        self.missing: frozenset[str | float] = frozenset(told.missing) | {
+            number(word, dialect.decimal) for word in told.missing if is_number(word, dialect.decimal)
+        }
         self.values = packed("d")
         self.header: list[str] | None = None
         self.headed = False  # the header is the first row, not a comment
@@ -141,11 +146,15 @@ class _Reader:
     def _take_header(self, record: Record) -> bool:
         """Whether this is a header; one in a comment before it is noted as well."""
         told = self.told.header
-        if is_header(record.fields, self.dialect.decimal) if told is None else told:
+        if self._is_header(record.fields) if told is None else told:
             self.header, self.headed = record.fields, True
         elif told is None:
             self.header = commented_header(record, self.dialect)
         return self.headed
+
+    def _is_header(self, fields: list[str]) -> bool:
+        below = [record.fields for record in islice(records(self.text, self.dialect.delimiter), 1, SAMPLE) if record.fields]
+        return is_header(fields, self.dialect.decimal, below)
 
     def _begin(self, columns: int, line: int) -> None:
         if self.header is not None and len(self.header) == columns - 1:
@@ -157,7 +166,7 @@ class _Reader:
     def _take(self, fields: list[str], line: int) -> None:
         for column, text in enumerate(fields):
             try:
-                value = number(text, self.dialect.decimal, self.told.missing)
+                value = number(text, self.dialect.decimal, self.missing)
                 self.numbers[column] += value == value  # not NaN, which is missing
             except ValueError:
                 value = math.nan
@@ -166,7 +175,9 @@ class _Reader:
             self.values.append(value)
 
     def _ragged(self, line: int, fields: int, expected: int) -> InputError:
-        return InputError(f"{self.name}, line {line}: has {fields} fields where {expected} are expected")
+        count = "1 field" if fields == 1 else f"{fields} fields"
+        remedy = "mend it, or put # before it if it is a comment"
+        return InputError(f"{self.name}, line {line}: has {count} where {expected} are expected; {remedy}")
 
     def table(self) -> TextTable:
         columns = len(self.numbers)
@@ -177,10 +188,15 @@ class _Reader:
         if not data:
             line, text = self.first_word.get(columns - 1, (1, ""))
             seen = f", but words like {text[:20]!r} in line {line}" if text else ""
-            raise InputError(f"{self.name}: holds no numbers{seen}; write them without units and marks between thousands")
+            remedy = "write them without units and marks between thousands"
+            if re.search(r"\S {2,}\S", text):
+                remedy = "separate the fields of a line by one mark, not by several spaces"
+            raise InputError(f"{self.name}: holds no numbers{seen}; {remedy}")
         chosen = table if len(data) == columns else np.ascontiguousarray(table[:, data])
         others = [self._called(column) for column in range(columns) if column not in data and column != index]
         notes = [*self.dialect.notes]
+        if self.headed and self.told.header is None and self.header and is_number(self.header[-1], self.dialect.decimal):
+            notes.append("columns named by the numbers in the first row")
         if index is not None:
             notes.append(f"rows named by column {self._called(index)}")
         if others:
@@ -217,6 +233,8 @@ class _Reader:
         """Whether a column holds numbers; one without any holds text, and where both occur somebody has to say."""
         if self.words[column] and self.numbers[column]:
             line, word = self.first_word[column]
+            if has_thousands(word):
+                raise InputError(f"{self.name}, line {line}: {word[:40]!r}: write numbers without marks between thousands")
             raise InputError(
                 f"{self.name}, line {line}: {word[:40]!r} is not a number, but others in column {self._called(column)} are; "
                 f"if it marks a missing entry, say --missing {word[:40]!r}; "
@@ -249,7 +267,8 @@ class _Reader:
         known = values[~np.isnan(values)]
         if len(known) == 0 or not np.array_equal(known, np.rint(known)):
             return False
-        return not any(set(row[column].lower()) & set(".,e") for row in self.sample)
+        written = [row[column] for row in self.sample if is_number(row[column], self.dialect.decimal)]
+        return not any(re.search(r"\d.*[.,eE]", text) for text in written)
 
 
 def _cells(text: str, delimiter: str) -> tuple[list[str], str]:

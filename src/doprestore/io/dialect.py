@@ -20,8 +20,17 @@ from doprestore.errors import InputError
 DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars", " ": "spaces"}
 # Texts that mark a missing entry, in upper or lower case.
 MISSING = frozenset(["", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "none"])
-# A line that begins so is a comment.
+# A line that begins so is a comment, unless that is Excel's mark of a missing entry; and so is a first line of Excel's that
+# names the delimiter.
 COMMENT = "#"
+_NO_COMMENT = re.compile(r"#n/a *[\t,;|\r\n]", re.IGNORECASE)
+_EXCEL = re.compile(r"sep=.[\r\n]*", re.IGNORECASE)
+# Numbers with marks between thousands. What looks like one may also have three decimals.
+_GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}([.,])\d{3}")
+_MANY_GROUPS = re.compile(r"[+-]?\d{1,3}(([.,'’ \u00a0\u202f])\d{3})(\2\d{3})*([.,]\d+)?")
+# Numbers that a first row holds at least, rising or falling, to be taken for names, and the share of the rows below that may
+# do the same: of so many numbers chance puts one row in 360 in order.
+ORDERED, ALIKE = 6, 0.1
 # Rows that delimiter and decimal mark are recognised by.
 SAMPLE = 100
 # First bytes of a text that name its encoding.
@@ -77,7 +86,7 @@ def records(text: str, delimiter: str) -> Iterator[Record]:
         nonlocal line
         for piece in io.StringIO(text, newline=""):
             line += 1
-            if not taken and (not piece.strip("\r\n") or piece.startswith(COMMENT)):
+            if not taken and (not piece.strip(" \r\n") or _is_comment(piece) or (line == 1 and _EXCEL.fullmatch(piece))):
                 skipped.append(piece)
             else:
                 taken.append(piece)
@@ -91,6 +100,10 @@ def records(text: str, delimiter: str) -> Iterator[Record]:
         yield Record(line, "".join(skipped), "", [])
 
 
+def _is_comment(line: str) -> bool:
+    return line.startswith(COMMENT) and not _NO_COMMENT.match(line)
+
+
 def recognise(data: bytes, name: str, native: str, told: TableOptions) -> tuple[str, Dialect]:
     """The text of a table and how it is written; ``native`` is the delimiter that its name promises.
 
@@ -102,6 +115,8 @@ def recognise(data: bytes, name: str, native: str, told: TableOptions) -> tuple[
     delimiter = told.delimiter or _delimiter(lines, native, decimals)
     rows = _split(lines, delimiter)
     decimal = max(decimals, key=lambda mark: share_of_numbers(rows, mark))
+    if not told.decimal:
+        _refuse_thousands(rows[1:], decimal, name)  # the first may be names
     if delimiter != native and not told.delimiter:
         notes.append(f"fields separated by {DELIMITERS[delimiter]}")
     if decimal != "." and not told.decimal:
@@ -109,8 +124,30 @@ def recognise(data: bytes, name: str, native: str, told: TableOptions) -> tuple[
     return text, Dialect(bom, encoding, delimiter, decimal, tuple(notes))
 
 
-def number(field: str, decimal: str, missing: Collection[str] = ()) -> float:
-    """The number that a field holds, NaN where it marks a missing entry. Raises :class:`ValueError` for other text."""
+def _refuse_thousands(rows: list[list[str]], decimal: str, name: str) -> None:
+    """Raise :class:`InputError` where what looks like a decimal mark stands between thousands: in some column three digits
+    follow it everywhere, and the numbers without it are whole and below 1000, as 980 beside 1,920. Codes for nothing, such
+    as -999, -1 or 0, do not count."""
+    for column in range(max(map(len, rows), default=0)):
+        fields = [row[column].strip() for row in rows if column < len(row)]
+        numbers = [field for field in fields if is_number(field, decimal) and field.lower() not in MISSING]
+        marked = [field for field in numbers if decimal in field]
+        others = [field for field in numbers if decimal not in field]
+        whole = all(re.fullmatch(r"[+-]?\d{1,3}", field) for field in others)
+        if len(marked) < 2 or not whole or not all(_GROUPED.fullmatch(field) for field in marked):
+            continue
+        sign = "-?" if any(field.startswith("-") for field in marked) else ""
+        small = [field for field in others if re.fullmatch(sign + r"(?!999)[1-9]\d\d", field)]
+        if small:
+            raise InputError(
+                f"{name}: {marked[0]!r} and {small[0]!r} in one column look like numbers with marks between thousands; "
+                f"write them without, or say --decimal {decimal} if that is what it is"
+            )
+
+
+def number(field: str, decimal: str, missing: Collection[str | float] = ()) -> float:
+    """The number that a field holds, NaN where it marks a missing entry: it is one of the words in ``missing`` or of the
+    numbers there. Raises :class:`ValueError` for other text."""
     text = field.strip()
     if text.lower() in MISSING or text in missing:
         return math.nan
@@ -120,7 +157,13 @@ def number(field: str, decimal: str, missing: Collection[str] = ()) -> float:
         text = text.replace(decimal, ".")
     if "_" in text:  # Python's own way to group digits
         raise ValueError(text)
-    return float(text)
+    value = float(text)
+    return math.nan if value in missing else value
+
+
+def has_thousands(field: str) -> bool:
+    """Whether a field is a number with marks between thousands."""
+    return _MANY_GROUPS.fullmatch(field.strip()) is not None
 
 
 def is_number(field: str, decimal: str) -> bool:
@@ -137,19 +180,30 @@ def share_of_numbers(rows: list[list[str]], decimal: str) -> float:
     return sum(is_number(field, decimal) for field in fields) / max(1, len(fields))
 
 
-def is_header(row: list[str], decimal: str) -> bool:
+def is_header(row: list[str], decimal: str, below: list[list[str]] | None = None) -> bool:
     """Whether a first row names the columns: no field is a number; or the first is none and the others are whole numbers in
-    equal steps: years, or the numbers that pandas gives to columns without names."""
+    equal steps: years, or the numbers that pandas gives to columns without names; or they rise or fall throughout, as
+    wavelengths do, which next to no row ``below`` does."""
     named = [field for field in row if field.strip()]
     if not named:
         return False
-    if not any(is_number(field, decimal) for field in named):
+    if not any(is_number(field, decimal) or has_thousands(field) for field in named):
+        return True
+    alike = sum(_is_ordered(other, decimal) for other in below or [])
+    if below and _is_ordered(row, decimal) and alike <= ALIKE * len(below):
         return True
     counts = [field.strip() for field in row[1:]]
     if is_number(row[0].strip() or "x", decimal) or not all(re.fullmatch(r"-?\d{1,9}", count) for count in counts):
         return False
     steps = np.diff([int(count) for count in counts])
     return len(steps) == 0 or bool((steps == steps[0]).all() and steps[0] != 0)
+
+
+def _is_ordered(row: list[str], decimal: str) -> bool:
+    """Whether all but a first name are numbers that rise or fall throughout."""
+    values = [number(field, decimal) if is_number(field, decimal) else math.nan for field in row]
+    steps = np.diff(values if math.isfinite(values[0]) else values[1:])
+    return len(steps) >= ORDERED - 1 and bool((steps > 0).all() or (steps < 0).all())
 
 
 def commented_header(record: Record, dialect: Dialect) -> list[str] | None:

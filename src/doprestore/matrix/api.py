@@ -38,7 +38,8 @@ class RpcaResult:
     deviation, in a shape that goes with y (None: there is no noise, or the solver did not come to it). noise_degrees: of
     freedom of its law, Student's t (infinite: Gaussian).
     codes: values that were taken for fill codes or saturation, and not fitted to.
-    residual: ‖rest‖_F / ‖y‖_F over the known entries (columns, or rows, of very different units counted alike). solution: "exact", "noise" or "convex" (see
+    residual: ‖rest‖_F / ‖y‖_F over the known entries (lines of very different units counted alike). solution: "exact",
+    "noise" or "convex" (see
     :class:`doprestore.matrix.solver.FastSolver`), "descent" (paper preset), "trivial" (a zero matrix), "unfinished".
     clear: whether low-rank part and outliers are clearly split; "convex" is an answer where they are not.
     converged is False when the solver was stopped, by ``steps`` or from outside, before its stopping rule held.

@@ -15,8 +15,8 @@ from doprestore.matrix.codes import filled_cells
 
 # An outlier of so many times the typical entry needs float64.
 SAFE_RANGE = 1e12
-# Lines whose typical entries differ by more than this factor are in units of their own: what is a rounding error of one is all
-# there is of another.
+# Lines whose typical entries differ by more than this factor are in units of their own: what is a rounding error of one is
+# all there is of another.
 UNEVEN = 1e3
 # Entries that the typical size of a line is told from, where there are more than FEW in all.
 OF_A_LINE, FEW = 100, 1_000_000
@@ -57,7 +57,7 @@ def _blocks(array: np.ndarray) -> list[np.ndarray]:
 def prepare(array: np.ndarray, device: torch.device, *, even: bool = True) -> tuple[Tensor, Tensor | None, Tensor | float]:
     """y (rows, columns), float32 or float64, with zeros where data is missing; the known entries (None: all); the
     power of two that y was divided by (0 for a zero matrix), with ``even`` one for every column or every row where they
-    differ by a lot. Shares the memory of the array where it can."""
+    differ by a lot (the lines along the longer side). Shares the memory of the array where it can."""
     wide = array.dtype.kind != "f" or array.dtype.itemsize > 4
     work = np.dtype(np.float64 if wide else np.float32)
     missing = array.dtype.kind == "f" and any(np.isnan(block).any() for block in _blocks(array))
@@ -86,21 +86,17 @@ def _power_of_two(size: Any) -> Any:
 
 
 def _uneven_sizes(array: np.ndarray) -> np.ndarray | None:
-    """The median |entry| of each column (1, columns), or of each row (rows, 1), without zeros, whichever differ more; None
-    where neither do by a lot. A line of zeros counts as a typical one."""
-    found, most = None, UNEVEN
-    for axis in (0, 1):
-        length = array.shape[axis]
-        stride = 1 if array.size <= FEW else max(1, length // OF_A_LINE)
-        sizes = np.abs((array[::stride] if axis == 0 else array[:, ::stride]).astype(np.float64))
-        sizes[sizes == 0] = np.nan
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # lines of zeros
-            lines = np.nanmedian(sizes, axis=axis, keepdims=True)
-        lines = np.where(np.isnan(lines), np.nanmedian(lines), lines)
-        if (ratio := float(lines.max() / lines.min())) > most:
-            found, most = lines, ratio
-    return found
+    """The median |entry|, without zeros, of each column (1, columns), or of each row (rows, 1) where these are longer; None
+    where they do not differ by a lot. A line of zeros counts as a typical one."""
+    axis = 1 if array.shape[0] < array.shape[1] else 0
+    stride = 1 if array.size <= FEW else max(1, array.shape[axis] // OF_A_LINE)
+    sizes = np.abs((array[:, ::stride] if axis else array[::stride]).astype(np.float64))
+    sizes[sizes == 0] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # lines of zeros
+        lines: np.ndarray = np.nanmedian(sizes, axis=axis, keepdims=True)
+    lines[np.isnan(lines)] = np.nanmedian(lines)
+    return lines if lines.max() > UNEVEN * lines.min() else None
 
 
 def _typical_size(array: np.ndarray) -> float:

@@ -9,9 +9,12 @@ import torch
 from numpy.typing import ArrayLike
 
 from doprestore.errors import InputError
+from doprestore.matrix import narrow
 from doprestore.matrix.api import rpca
 from doprestore.matrix.data import checked_array
-from doprestore.matrix.lines import fit_lines
+from doprestore.matrix.lines import fit_lines, weighted_fit
+from doprestore.matrix.refit import AGREES
+from doprestore.matrix.weighted import PRICE
 
 if TYPE_CHECKING:
 
@@ -47,8 +50,9 @@ class RobustPCA(_Base):
     """Robust PCA of samples in rows. No number of components: the rank is found. No mean is subtracted.
 
     The parameters are those of :func:`doprestore.rpca`. After :meth:`fit`: ``low_rank_`` and ``sparse_`` (samples,
-    features), ``components_`` (rank, features) with orthonormal rows, ``n_components_``, ``n_features_in_``, ``solution_``
-    and ``converged_``; with scikit-learn ``feature_names_in_`` of a frame, and ``set_output``.
+    features), ``components_`` (rank, features) with orthonormal rows, ``n_components_``, ``noise_`` (features,), its standard
+    deviations, ``n_features_in_``, ``solution_`` and ``converged_``; with scikit-learn ``feature_names_in_`` of a frame,
+    and ``set_output``.
     """
 
     def __init__(self, *, preset: str = "fast", alpha: float | None = None, steps: int | None = None,
@@ -66,23 +70,32 @@ class RobustPCA(_Base):
         self.low_rank_, self.sparse_ = result.low_rank, result.sparse
         self.n_components_, self.solution_, self.converged_ = result.rank, result.solution, result.converged
         self.components_ = vt[: result.rank].astype(result.low_rank.dtype)
+        # Rounding error, where there is no noise; of a wide table, every sample has a noise of its own.
+        floor = AGREES[torch.float64] * np.abs(known).max(axis=0) + np.finfo(np.float64).tiny
+        noise = 0.0 if result.noise is None else np.median(np.broadcast_to(result.noise, known.shape), axis=0)
+        self.noise_ = np.maximum(noise, floor)
         return self
 
     def transform(self, X: ArrayLike) -> np.ndarray:
         """The coordinates (samples, rank) of samples (samples, features; NaN = missing).
 
-        They are told from the entries that agree with the components: ``transform(X) @ components_`` is X without its gross
-        errors.
+        They are told from the entries that agree with the components up to noise: ``transform(X) @ components_`` is X
+        without its gross errors. Features of which the others told nothing (``low_rank_`` is NaN) are not looked at.
         """
         if not hasattr(self, "components_"):
             raise _not_fitted()
         array = self._checked(X, reset=False)
-        values = torch.from_numpy(np.array(array, dtype=np.float64).T)
-        known = ~values.isnan()
-        basis = torch.from_numpy(self.components_.astype(np.float64).T)
+        noise = torch.from_numpy(self.noise_)[:, None]
+        values = torch.from_numpy(np.array(array, dtype=np.float64).T) / noise
+        basis = torch.from_numpy(self.components_.astype(np.float64).T) / noise
         if basis.shape[1] == 0:
             return np.zeros((len(array), 0), self.components_.dtype)
-        found, _, _ = fit_lines(values.nan_to_num(), basis, None if bool(known.all()) else known)
+        known = ~values.isnan() & torch.from_numpy(~np.isnan(self.low_rank_).all(axis=0))[:, None]
+        values = values.nan_to_num()
+        found, _, near = fit_lines(values, basis, None if bool(known.all()) else known, noise=1.0)
+        if len(basis) <= narrow.COLUMNS:
+            good = narrow.search(values.T, known.T, near.T, basis, PRICE)
+            found = weighted_fit(values, basis, (basis[:, :, None] * basis[:, None, :]).flatten(1), good.T.to(values))
         return found.T.numpy().astype(self.components_.dtype)
 
     def fit_transform(self, X: ArrayLike, y: object = None) -> np.ndarray:

@@ -220,7 +220,8 @@ def _strangers(noisy: NoisyFit | NarrowFit, data: Data) -> Tensor:
     explained = squares / near - (sums / near).square()
     typical = (far_of / seen_of.clamp_min(1)).median() * seen_of
     many = far_of > typical + BY_CHANCE * typical.sqrt() + SOME_FAR * seen_of
-    return many & (explained < (noisy.noise * noisy.unit).square())
+    strangers: Tensor = many & (explained < (noisy.noise * noisy.unit).square())
+    return strangers
 
 
 def leave_empty(low_rank: Tensor, sparse: Tensor, empty: tuple[Tensor, Tensor]) -> None:
