@@ -161,3 +161,72 @@ def test_a_random_table_is_the_same_but_for_what_is_replaced():
         expected = [[row[0], *("0.5" if wrong else text for text, wrong in zip(row[1:], wrongs, strict=True))]
                     for row, wrongs in zip(cells, where, strict=True)]  # fmt: skip
         assert written == expected
+
+
+def _rows(values, form="{:.3f}"):
+    return [",".join(form.format(value) for value in row) for row in values]
+
+
+def test_a_row_that_begins_with_excels_mark_of_a_missing_entry_is_no_comment():
+    text = "a,b\n#N/A,2\n# N/A is what Excel writes\n3,4\n#n/a,5\n"
+    table = _read(text)
+    np.testing.assert_array_equal(table.values, [[np.nan, 2], [3, 4], [np.nan, 5]])
+    assert _rewritten(table, where=_nothing(table)) == text.encode()
+
+
+def test_blank_lines_may_hold_blanks_and_excel_may_name_the_delimiter():
+    text = "sep=;\na;b\n1;2\n   \n3;4\n"
+    table = _read(text)
+    np.testing.assert_array_equal(table.values, [[1, 2], [3, 4]])
+    assert table.columns == ("a", "b")
+    assert _rewritten(table, where=_nothing(table)) == text.encode()
+
+
+@pytest.mark.parametrize("mark", [",", "."])
+def test_marks_between_thousands_are_refused_rather_than_taken_for_decimal_marks(mark):
+    text = f"a;b\n1{mark}920;5\n980;7\n12{mark}993;6\n"
+    with pytest.raises(InputError, match=rf"^t.csv: '1\{mark}920' and '980'.* --decimal \{mark} "):
+        _read(text, ";")
+    np.testing.assert_array_equal(_read(text, ";", decimal=mark).values[:, 0], [1.92, 980, 12.993])
+
+
+@pytest.mark.parametrize("code", ["-999", "0", "999", "-1", "", "NA", "7.5"])
+def test_three_decimals_beside_a_code_are_no_thousands(code):
+    table = _read(f"a,b\n1.920,5.001\n{code},7.250\n12.993,6.125\n")
+    assert table.values[0, 0] == 1.92
+
+
+def test_thousands_with_decimals_are_named_as_such():
+    with pytest.raises(InputError, match=r"line 3: '1,652\.2': write numbers without marks between thousands"):
+        _read('a,b\n980.5,5\n"1,652.2",7\n')
+
+
+def test_a_first_row_of_wavelengths_names_the_columns():
+    """It rises, and next to no row below does."""
+    values = np.random.default_rng(0).uniform(1, 2, (30, 8))
+    waves = "400.5,410,425,450,500.5,600,800,1000"
+    for head, rows in (("sample," + waves, [f"s{i},{row}" for i, row in enumerate(_rows(values))]), (waves, _rows(values))):
+        table = _read("\n".join([head, *rows]) + "\n")
+        assert table.values.shape == (30, 8)
+        assert table.columns == tuple(waves.split(","))
+        assert "columns named by the numbers in the first row" in table.notes
+    rising = np.sort(values, axis=1)
+    assert _read("\n".join(_rows(rising)) + "\n").values.shape == (30, 8)  # as all rows do: data
+    assert _read("\n".join(_rows(values)) + "\n").values.shape == (30, 8)
+
+
+def test_missing_numbers_are_told_by_their_value():
+    text = "a,b\n-999.00,2\n1,-999\n"
+    np.testing.assert_array_equal(_read(text, missing=("-999",)).values, [[np.nan, 2], [1, np.nan]])
+
+
+def test_words_for_missing_entries_do_not_make_whole_numbers_fractions():
+    table = _read("a,b\n1,None\n2,5\nn.a.,6\n", missing=("n.a.",))
+    assert table.whole.tolist() == [True, True]
+
+
+def test_what_is_no_table_of_fields_is_said_with_a_remedy():
+    with pytest.raises(InputError, match="line 3: has 1 field where 2 are expected; mend it, or put # before it"):
+        _read("a,b\n1,2\nend\n")
+    with pytest.raises(InputError, match="not by several spaces"):
+        _read("a    b\n1.5  2.5\n10   7\n", "\t")

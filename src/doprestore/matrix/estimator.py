@@ -50,9 +50,9 @@ class RobustPCA(_Base):
     """Robust PCA of samples in rows. No number of components: the rank is found. No mean is subtracted.
 
     The parameters are those of :func:`doprestore.rpca`. After :meth:`fit`: ``low_rank_`` and ``sparse_`` (samples,
-    features), ``components_`` (rank, features) with orthonormal rows, ``n_components_``, ``noise_`` (features,), its standard
-    deviations, ``n_features_in_``, ``solution_`` and ``converged_``; with scikit-learn ``feature_names_in_`` of a frame,
-    and ``set_output``.
+    features), ``components_`` (rank, features) with orthonormal rows, ``n_components_``, ``noise_`` (features,), its
+    standard deviations, ``n_features_in_``, ``solution_`` and ``converged_``; with scikit-learn ``feature_names_in_`` of a
+    frame, and ``set_output``.
     """
 
     def __init__(self, *, preset: str = "fast", alpha: float | None = None, steps: int | None = None,

@@ -27,6 +27,8 @@ from doprestore.matrix.verdict import SPARE
 LONELY = 1e-6
 # A stranger has this share of far entries more than the typical column, and so many standard deviations of their number.
 SOME_FAR, BY_CHANCE = 0.01, 3.0
+# From this share of equal entries on a column has no noise of its own.
+SAME = 0.5
 # From so many degrees of freedom on Student's t is as good as Gaussian.
 MANY = 1000
 # Lines, evenly spread, that the noise around the convex answer is taken from; all, where there are no more.
@@ -203,7 +205,8 @@ def judge(noisy: NoisyFit | NarrowFit, data: Data) -> Judgement:
 
 
 def _strangers(noisy: NoisyFit | NarrowFit, data: Data) -> Tensor:
-    """The columns of which the others say next to nothing, and which would hold far more outliers than others do.
+    """The columns of which the others say next to nothing, and which would hold far more outliers than others do, or any
+    where most of their entries are the same, which is no noise to judge by.
 
     What is rare in such a column need not be wrong: hours with rain, a flag that is set, the tail of a skewed law.
     """
@@ -220,7 +223,9 @@ def _strangers(noisy: NoisyFit | NarrowFit, data: Data) -> Tensor:
     explained = squares / near - (sums / near).square()
     typical = (far_of / seen_of.clamp_min(1)).median() * seen_of
     many = far_of > typical + BY_CHANCE * typical.sqrt() + SOME_FAR * seen_of
-    strangers: Tensor = many & (explained < (noisy.noise * noisy.unit).square())
+    values = (data.y.T if noisy.wide else data.y)[noisy.some]
+    same = (values == values.median(0).values).double().mean(0) > SAME
+    strangers: Tensor = (many | (same & (far_of > 0))) & (explained < (noisy.noise * noisy.unit).square())
     return strangers
 
 
