@@ -200,6 +200,15 @@ def test_a_fit_that_spoils_what_is_known_has_not_earned_it():
     assert torch.allclose(left @ right.T, y, atol=1e-9)
 
 
+def test_a_direction_is_not_earned_by_the_rounding_errors_of_taking_it_out():
+    """On one machine the fit had a fourth direction, in 26 x 82 cells of which 943 are known and 7 agreed, and without
+    it, by 10 to 100 times the tolerance for want of digits, few agreed either."""
+    problem = make("exact saturation 20%", 200, 200, seed=2)
+    result = rpca(problem.data)
+    assert result.rank == 3 or result.solution != "exact"
+    assert np.abs(result.low_rank - problem.truth).max() < 1e-6 or result.solution != "exact"
+
+
 def test_in_a_narrow_row_the_outliers_are_named_and_not_their_neighbours():
     generator = torch.Generator().manual_seed(0)
     v = torch.randn((8, 3), generator=generator, dtype=torch.float64)

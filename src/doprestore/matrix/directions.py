@@ -39,6 +39,9 @@ ROUNDS, FALLS = 27, 0.5
 # After so many rounds, a vector that is going to be sparse has at least this share of its entries below that share of the
 # largest one. Of a vector of a generic space a tenth are.
 HALFWAY, FEW, SMALL = 12, 0.3, 0.05
+# A fit that is left when a direction is taken out is known no better than by so many times the tolerance: the lines that the
+# direction spoils are themselves fitted to few entries.
+LOOSE = 100
 # An entry of a vector of the space counts as 0 below this share of the largest one.
 ZERO = {torch.float32: 1e-3, torch.float64: 1e-6}
 
@@ -143,7 +146,7 @@ def _without(
     seen = None if known is None else known[:, columns]
     coefficients = fit_lines(data, basis, seen)[0]
     fit, again = u @ v[columns].T, basis @ coefficients
-    agree, agree_again = ((data - values).abs() <= tolerance for values in (fit, again))
+    agree, agree_again = (data - fit).abs() <= tolerance, (data - again).abs() <= LOOSE * tolerance
     rows = ((fit - again).abs() > tolerance).any(1)
     if seen is not None:
         agree, agree_again = agree & seen, agree_again & seen
@@ -225,7 +228,7 @@ def _explained(
     data, fit = y[rows].double(), u[rows].double() @ v.double().T
     seen = torch.ones_like(data, dtype=torch.bool) if known is None else known[rows]
     agree = (((data - fit).abs() <= tolerance) & seen).sum(1)
-    others = (((data - fit + torch.outer(x[rows], z)).abs() <= tolerance) & seen).sum(1)
+    others = (((data - fit + torch.outer(x[rows], z)).abs() <= LOOSE * tolerance) & seen).sum(1)
     return int((agree - torch.maximum(others, agree.clamp_max(u.shape[1] - 1))).sum())
 
 
