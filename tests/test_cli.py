@@ -2,11 +2,13 @@
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 
 import pytest
 import torch
+from PIL import Image
 
 from doprestore import __version__
 
@@ -51,3 +53,44 @@ print(os.environ["OMP_WAIT_POLICY"])
     environment |= {} if chosen is None else {"OMP_WAIT_POLICY": chosen}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == policy
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "image '' out/ -r",
+        "image '' -r --in-place .orig",
+        "image a.png b.png ''",
+        "image a.png out.png --log ''",
+        "corrupt '' out.png",
+        "corrupt a.png out.png --mask-out ''",
+        "compare a.png -o ''",
+        "reproduce fig2a -o ''",
+    ],
+)
+def test_an_empty_name_is_not_the_current_folder(run_cli, tmp_path, monkeypatch, words):
+    """As of a variable of the shell that is not set."""
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (9, 8)).save("a.png")
+    code, stdout, stderr = run_cli(*shlex.split(words))
+    assert (code, stdout, stderr.count("\n")) == (2, "", 1) and "'' is no name" in stderr
+    assert os.listdir() == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "image a.png out.png --outliers -",
+        "image a.png out.png --panel ./-",
+        "image a.png - --report -",
+        "corrupt a.png out.png --mask-out -",
+        "corrupt a.png - --mask-out -",
+    ],
+)
+def test_standard_output_takes_only_what_is_documented(run_cli, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (9, 8)).save("a.png")
+    code, stdout, stderr = run_cli(*words.split())
+    assert (code, stdout, stderr.count("\n")) == (2, "", 1)
+    assert words.split()[-2] in stderr and "cannot be used here; name a file" in stderr
+    assert os.listdir() == ["a.png"]

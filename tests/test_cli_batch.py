@@ -152,7 +152,7 @@ def test_quality_concerns_the_formats_that_have_it(run_cli, scans):
         ("scans/a.png scans/b.jpg out.png", 2, "out.png: is not a folder"),
         ("scans/a.png scans/b.jpg restored --log out.png", 2, "--log out.png: is a file"),
         ("scans/a.png - restored", 2, '"-" is for one picture'),
-        ("scans/a.png scans/b.jpg restored --report -", 2, '--report -: "-" is for one picture; name a folder'),
+        ("scans/a.png scans/b.jpg restored --report -", 2, "'--report': '-', a standard stream, cannot be used here"),
         ("scans/a.png scans/b.jpg restored --device tpu", 2, "--device tpu"),
     ],
 )

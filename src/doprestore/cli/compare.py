@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from doprestore.baselines import METHODS, OURS
+from doprestore.cli.options import FileName
 from doprestore.damage.kinds import KINDS
 from doprestore.errors import UsageError
 from doprestore.image.settings import PRECISIONS, image_settings
@@ -31,7 +32,7 @@ def _methods(ctx: click.Context, param: click.Parameter, value: str) -> list[str
     help=f"""Damage PICTURE on purpose, restore it by several methods, and print how close each comes to it.
 
 With --clean, PICTURE is already damaged and FILE is the original. Methods marked "oracle" look at the
-original: they show what their kind could do at best.
+original: they show what their kind could do at best. "-" is standard input.
 
 \b
 Methods:
@@ -42,14 +43,14 @@ Example:
   doprestore compare photo.png --kind salt-pepper --amount 0.5 -o comparison
 """,
 )
-@click.argument("picture", metavar="PICTURE", type=click.Path(path_type=Path))
-@click.option("--clean", type=click.Path(path_type=Path), metavar="FILE", help="The original, if PICTURE is damaged.")
+@click.argument("picture", metavar="PICTURE", type=FileName(path_type=Path, allow_dash=True))
+@click.option("--clean", type=FileName(path_type=Path), metavar="FILE", help="The original, if PICTURE is damaged.")
 @click.option("--kind", type=click.Choice(list(KINDS)), metavar="KIND",
               help="Damage to make, see: doprestore corrupt --help. [default: salt-pepper]")  # fmt: skip
 @click.option("--amount", type=click.FloatRange(0, 1), help="Share of it, 0 to 1. [default: 0.5]")
 @click.option("--methods", default=DEFAULT, show_default=True, callback=_methods, metavar="NAME,...|all",
               help="Which methods, in this order.")  # fmt: skip
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FOLDER",
+@click.option("-o", "--output", type=FileName(path_type=Path), metavar="FOLDER",
               help="Also write every restored picture, a panel, the table and the learning curves there.")  # fmt: skip
 @click.option("--steps", type=int, help="Of the methods that fit a network.")
 @click.option("--width", type=int, help="Of the network.")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from doprestore.cli.options import FileName
 from doprestore.damage.kinds import KINDS
 
 _KINDS_HELP = "\n".join(f"  {name:<18} {text}" for name, text in KINDS.items())
@@ -26,15 +27,15 @@ Example:
   doprestore corrupt photo.png damaged.png --kind salt-pepper --amount 0.5 --seed 0
 """,
 )
-@click.argument("source", metavar="INPUT", type=click.Path(path_type=Path, allow_dash=True))
-@click.argument("output", metavar="OUTPUT", type=click.Path(path_type=Path, allow_dash=True))
+@click.argument("source", metavar="INPUT", type=FileName(path_type=Path, allow_dash=True))
+@click.argument("output", metavar="OUTPUT", type=FileName(path_type=Path, allow_dash=True))
 @click.option("--kind", type=click.Choice(list(KINDS)), default="salt-pepper", show_default=True, metavar="KIND",
               help="What kind of damage; see above.")  # fmt: skip
 @click.option("--amount", type=click.FloatRange(0, 1), default=0.5, show_default=True,
               help="Share of values or pixels to damage, 0 to 1.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True,
               help="The same seed gives the same damage.")  # fmt: skip
-@click.option("--mask-out", type=click.Path(path_type=Path), metavar="FILE",
+@click.option("--mask-out", type=FileName(path_type=Path), metavar="FILE",
               help="Also write where the picture changed: white, channel by channel.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace files that exist; never the input.")
 def command(source: Path, output: Path, kind: str, amount: float, seed: int, mask_out: Path | None, force: bool) -> None:

@@ -10,7 +10,7 @@ import click
 
 from doprestore.cli import one_line
 from doprestore.cli.interrupt import Interrupt
-from doprestore.cli.options import NumberOr, SampleValue, Shard, check_checkpoint, checkpoint_options, file_option
+from doprestore.cli.options import FileName, NumberOr, SampleValue, Shard, check_checkpoint, checkpoint_options, file_option
 from doprestore.image.settings import OUTPUTS, PRECISIONS, PRESETS, image_settings
 
 
@@ -25,7 +25,7 @@ def _shown(value: object) -> str:
 
 
 @click.command("image")
-@click.argument("paths", metavar="INPUT... OUTPUT", nargs=-1, required=True, type=click.Path(allow_dash=True))
+@click.argument("paths", metavar="INPUT... OUTPUT", nargs=-1, required=True, type=FileName(allow_dash=True))
 @click.option(
     "--preset",
     type=click.Choice(list(PRESETS)),

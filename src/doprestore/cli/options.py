@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +14,26 @@ import click
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+class FileName(click.Path):
+    """The name of a file or folder, as :class:`click.Path` takes it, which must be one.
+
+    An empty one, as of a variable of the shell that is not set, would be the current folder to pathlib. "-" is refused
+    unless ``allow_dash`` says that it is a standard stream here.
+    """
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        if not os.fspath(value):
+            self.fail("'' is no name; give that of a file or folder, . for the current one", param, ctx)
+        if not self.allow_dash and str(Path(value)) == "-":
+            self.fail("'-', a standard stream, cannot be used here; name a file", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def file_option(*names: str, help: str, metavar: str = "FILE", dash: bool = False) -> Callable[[Command], Command]:
     """An option that names a file or folder; ``dash``: or "-", a standard stream."""
-    return click.option(*names, type=click.Path(path_type=Path, allow_dash=dash), metavar=metavar, help=help)
+    return click.option(*names, type=FileName(path_type=Path, allow_dash=dash), metavar=metavar, help=help)
 
 
 def checkpoint_options(function: Command) -> Command:

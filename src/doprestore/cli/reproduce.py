@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from doprestore.cli.options import FileName
 from doprestore.reproduce import FIGURES, SCALES
 
 _FIGURES_HELP = "\n".join(f"  {name:<9} {entry.text}" for name, entry in FIGURES.items())
@@ -38,10 +39,10 @@ Example:
 """,
 )
 @click.argument("figure", metavar="FIGURE", type=click.Choice([*FIGURES, "all"]))
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FOLDER", required=True,
+@click.option("-o", "--output", type=FileName(path_type=Path), metavar="FOLDER", required=True,
               help="Where numbers and plots go; made if need be.")  # fmt: skip
 @click.option("--scale", type=click.Choice(SCALES), default=SCALES[0], show_default=True, help="See above.")
-@click.option("--data", type=click.Path(path_type=Path), metavar="FOLDER",
+@click.option("--data", type=FileName(path_type=Path), metavar="FOLDER",
               help="The clean pictures: F16, Peppers, Baboon and kodim03.png, or those of sample_images. "
               "[default: $DOPRESTORE_DATA, else ./sample_images]")  # fmt: skip
 @click.option("--preset", type=click.Choice(["fast", "paper"]),

@@ -151,9 +151,7 @@ def _plan(
     if "-" in sources:
         raise UsageError('"-" is for one picture; name files and a folder')
     for name in SUFFIXES:
-        if (path := getattr(files, name)) is not None and str(path) == "-":
-            raise UsageError(f'--{name} -: "-" is for one picture; name a folder')
-        if path is not None and os.path.isfile(path):
+        if (path := getattr(files, name)) is not None and os.path.isfile(path):
             raise DestinationError(f"--{name} {path}: is a file; with several pictures name a folder")
     found, others = _expand(sources, destination, recursive)
     planned = [
