@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image
 
 from doprestore.errors import InputError, OutputError
-from doprestore.io.images import check_format, read_picture, write_picture
+from doprestore.io.images import Picture, check_format, read_picture, write_picture
 
 
 def _integers(depth: str, *shape: int) -> np.ndarray:
@@ -208,6 +208,17 @@ def test_heif_and_avif_in_and_out(tmp_path, extension, mode):
     with pytest.raises(OutputError, match="cannot hold the uint16"):
         Image.fromarray(np.zeros((4, 4), np.uint16)).save(tmp_path / "deep.png")
         check_format(tmp_path / f"out{extension}", read_picture(tmp_path / "deep.png"))
+
+
+@pytest.mark.parametrize("quality", [20, None])
+@pytest.mark.parametrize("colours", [1, 3])
+def test_avif_keeps_the_transparency_to_the_last_bit(tmp_path, quality, colours):
+    """HEIF, whose encoder has one quality for colours and transparency, does not."""
+    alpha = np.linspace(0, 255, 24 * 24).reshape(24, 24).astype(np.uint8)
+    picture = Picture(np.full((colours, 24, 24), 90, np.uint8), alpha)
+    check_format(tmp_path / "a.avif", picture, quality=quality)
+    write_picture(tmp_path / "a.avif", picture.pixels, picture, quality=quality)
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.avif").alpha, alpha)
 
 
 def test_deep_heif_is_refused_rather_than_cut_to_8_bits(tmp_path):

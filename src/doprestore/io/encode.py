@@ -57,6 +57,8 @@ def encode(
     if kind in LOSSY:
         options["quality"] = 95 if quality is None else quality
         options["chroma" if kind == "HEIF" else "subsampling"] = _chroma(kind, subsampling or "4:4:4")
+        if kind == "AVIF" and array.shape[2] in (2, 4):
+            options["advanced"] = {"alpha:lossless": "1"}  # of libaom: the transparency stays, whatever the quality
     elif kind == "WEBP":
         # exact: without it the colour under full transparency is thrown away
         options |= {"lossless": True, "exact": True} if quality is None else {"quality": quality}

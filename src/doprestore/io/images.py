@@ -101,7 +101,7 @@ def check_format(
     if max(height, width) > MAX_SIDE.get(kind, 2**31):
         raise OutputError(f"{path}: {suffix} cannot hold a side over {MAX_SIDE[kind]} pixels; use .png or .tif")
     try:  # EXIF over 64 KB in a JPEG, or too broken to be written again
-        encode(np.zeros((1, 1, channels), like.samples.dtype), like.metadata, kind)
+        encode(np.zeros((1, 1, channels + (like.alpha is not None)), like.samples.dtype), like.metadata, kind)
     except Exception as error:  # Pillow raises anything at all on broken metadata
         raise OutputError(f"{path}: {suffix} cannot hold the input's metadata ({_reason(error)}); use .png") from error
 
