@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -182,6 +183,52 @@ def test_without_the_extras_the_remedy_is_named(tmp_path, monkeypatch):
             read_picture(tmp_path / f"a{extension}")
         with pytest.raises(OutputError, match=rf"pip install 'doprestore\[{name}\]'"):
             check_format(tmp_path / f"out{extension}")
+
+
+# --- resolution -------------------------------------------------------------------------------------------------------
+
+
+def _without_unit(path, depth: str) -> None:
+    """A picture of 2 to 3 pixels across and down in one length, as other programs write it."""
+    array = _integers(depth, 6, 5)
+    if path.suffix == ".tif":
+        tifffile.imwrite(path, array, resolution=(200, 300), resolutionunit="NONE")
+        return
+    Image.fromarray(array).save(path, dpi=(300, 300))
+    data = path.read_bytes()
+    if path.suffix == ".jpg":
+        path.write_bytes(data[:13] + b"\0\0\2\0\3" + data[18:])  # unit and densities of the JFIF segment
+        return
+    start = data.index(b"pHYs")
+    chunk = b"pHYs" + b"\0\0\0\2\0\0\0\3" + b"\0"
+    path.write_bytes(data[:start] + chunk + zlib.crc32(chunk).to_bytes(4, "big") + data[start + 17 :])
+
+
+@pytest.mark.parametrize(
+    ("first", "depth"), [(".png", "uint8"), (".png", "uint16"), (".tif", "uint8"), (".tif", "uint16"), (".jpg", "uint8")]
+)
+def test_pixels_that_are_not_square_stay_so_without_a_unit(tmp_path, first, depth):
+    _without_unit(tmp_path / f"in{first}", depth)
+    picture = read_picture(tmp_path / f"in{first}")
+    assert picture.metadata.aspect == (2, 3) and picture.metadata.dpi is None
+    for second in (".png", ".tif") if depth == "uint16" else (".png", ".tif", ".jpg"):
+        out = tmp_path / f"out{second}"
+        write_picture(out, picture.pixels, picture)
+        assert read_picture(out).metadata.aspect == (2, 3) and read_picture(out).metadata.dpi is None
+    with tifffile.TiffFile(tmp_path / "out.tif") as file:
+        tags = file.pages[0].tags
+        assert (tags["XResolution"].value, tags["YResolution"].value) == ((2, 1), (3, 1))
+        assert tags["ResolutionUnit"].value == 1
+    with Image.open(tmp_path / "out.png") as image:
+        assert image.info["aspect"] == (2, 3)
+
+
+@pytest.mark.parametrize("resolution", [(100, 100), (0, 1), (1e300, 1e-9), (1, 10**6)])
+def test_a_ratio_that_says_nothing_is_left_out(tmp_path, resolution):
+    array = _integers("uint8", 6, 5)
+    extra = [(282, "d", 1, resolution[0], True), (283, "d", 1, resolution[1], True), (296, "H", 1, 1, True)]
+    tifffile.imwrite(tmp_path / "in.tif", array, metadata=None, extratags=extra)
+    assert read_picture(tmp_path / "in.tif").metadata.aspect is None
 
 
 # --- HEIF and AVIF ----------------------------------------------------------------------------------------------------

@@ -64,7 +64,17 @@ def encode(
         options |= {"lossless": True, "exact": True} if quality is None else {"quality": quality}
     buffer = io.BytesIO()
     Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(buffer, kind, **options)
-    return buffer.getvalue()
+    return _with_aspect(buffer.getvalue(), kind, metadata.aspect)
+
+
+def _with_aspect(file: bytes, kind: str, aspect: tuple[int, int] | None) -> bytes:
+    """The file with the ratio of the sides of its pixels, which Pillow writes only with a unit."""
+    if aspect is not None and kind == "PNG":
+        sides = b"".join(side.to_bytes(4, "big") for side in aspect)
+        return _with_chunks(file, [(b"pHYs", sides + b"\0")])
+    if aspect is not None and kind == "JPEG":  # the unit and both densities of the JFIF segment, which comes first
+        return file[:13] + b"\0" + b"".join(side.to_bytes(2, "big") for side in aspect) + file[18:]
+    return file
 
 
 def _chroma(kind: str, subsampling: str) -> str | int:
@@ -74,14 +84,16 @@ def _chroma(kind: str, subsampling: str) -> str | int:
 def _encode_png16(array: np.ndarray, metadata: Metadata) -> bytes:
     """Samples from libpng; the metadata chunks from a one-pixel picture that Pillow writes."""
     file = bytes(png_encode(array.copy()))  # it insists on plain strides, even along sides of 1
-    carrier = io.BytesIO()
-    Image.new("L", (1, 1)).save(carrier, "PNG", **save_options(metadata, "PNG"))
-    chunks = b""
-    for name, body in png_chunks(carrier.getvalue()):
-        if name not in {b"IHDR", b"IDAT", b"IEND"}:
-            crc = zlib.crc32(name + body).to_bytes(4, "big")
-            chunks += len(body).to_bytes(4, "big") + name + body + crc
-    return file[:33] + chunks + file[33:]  # right after IHDR: colour chunks must come before the samples
+    carrier = encode(np.zeros((1, 1, 1), np.uint8), metadata, "PNG")
+    return _with_chunks(file, [chunk for chunk in png_chunks(carrier) if chunk[0] not in {b"IHDR", b"IDAT", b"IEND"}])
+
+
+def _with_chunks(file: bytes, chunks: list[tuple[bytes, bytes]]) -> bytes:
+    """The PNG file with (name, body) of more chunks right after IHDR: those of colour must come before the samples."""
+    added = b""
+    for name, body in chunks:
+        added += len(body).to_bytes(4, "big") + name + body + zlib.crc32(name + body).to_bytes(4, "big")
+    return file[:33] + added + file[33:]
 
 
 def _encode_ppm16(array: np.ndarray) -> bytes:
@@ -106,9 +118,9 @@ def _encode_tiff(array: np.ndarray, metadata: Metadata) -> bytes:
     if metadata.icc:
         directory.tagtype[34675] = 7  # undefined bytes
         directory[34675] = metadata.icc
-    if metadata.dpi:
-        directory[282], directory[283] = metadata.dpi
-        directory[296] = 2  # inch
+    if resolution := metadata.dpi or metadata.aspect:
+        directory[282], directory[283] = resolution
+        directory[296] = 2 if metadata.dpi else 1  # inch, or no unit
     samples = array.astype(array.dtype.newbyteorder("<"))
     if array.dtype.kind in "ui":
         samples[:, 1:] -= samples[:, :-1].copy()  # horizontal differences, modulo 2^bits, compress far better

@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 from PIL import Image, PngImagePlugin
@@ -20,6 +21,8 @@ LAYOUT_TAGS = {
 # Tags of the two folders of tags that EXIF keeps within its own.
 EXIF_IFD, GPS_IFD = 0x8769, 0x8825
 _COLOUR_CHUNKS = {b"cHRM", b"gAMA", b"sRGB", b"cICP"}
+# The largest number in the ratio of the sides of a pixel: what a JPEG can hold, of all formats the least.
+_MOST = 65_535
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Metadata:
     exif: bytes | None = None  # starts with b"Exif\0\0"; includes the orientation, which is never applied
     icc: bytes | None = None
     dpi: tuple[float, float] | None = None
+    aspect: tuple[int, int] | None = None  # pixels across and down in the same length, where the file names no unit for it
     text: dict[str, str] = field(default_factory=dict)  # PNG only
     colour: dict[bytes, bytes] = field(default_factory=dict)  # PNG only: gamma and the like
     fits: str | None = None  # FITS only: the cards of the header, those about the layout left out
@@ -42,10 +46,12 @@ def from_pillow(image: Image.Image, data: bytes) -> Metadata:
     if exif and not exif.startswith(b"Exif\0\0"):
         exif = b"Exif\0\0" + exif
     png = image.format == "PNG"
+    aspect = _aspect(image.info.get("aspect") if image.info.get("jfif_unit") != 0 else image.info.get("jfif_density"))
     return Metadata(
         exif=exif or None,
         icc=image.info.get("icc_profile") or None,
-        dpi=_sane_dpi(image.info.get("dpi")),
+        dpi=_sane_dpi(image.info.get("dpi")) if aspect is None else None,  # 72 in a JPEG with EXIF and no resolution
+        aspect=aspect,
         text=dict(image.text) if isinstance(image, PngImagePlugin.PngImageFile) else {},
         colour={name: body for name, body in png_chunks(data) if name in _COLOUR_CHUNKS} if png else {},
     )
@@ -57,8 +63,8 @@ def from_tiff(data: bytes, offset: int, endian: str, bigtiff: bool) -> Metadata:
     exif.endian, exif.bigtiff = endian, bigtiff
     exif.load_from_fp(io.BytesIO(data), offset)
     icc = exif.get(34675)
+    resolution = (exif.get(282), exif.get(283))
     per_inch = {2: 1.0, 3: 2.54}.get(exif.get(296, 2))
-    dpi = _sane_dpi((exif.get(282), exif.get(283)), per_inch or 0.0)
     for tag in (EXIF_IFD, GPS_IFD):  # must be read before the first change
         if tag in exif:
             exif.get_ifd(tag)
@@ -68,7 +74,8 @@ def from_tiff(data: bytes, offset: int, endian: str, bigtiff: bool) -> Metadata:
     return Metadata(
         exif=exif.tobytes() if len(exif) else None,
         icc=icc if isinstance(icc, bytes) and icc else None,
-        dpi=dpi,
+        dpi=_sane_dpi(resolution, per_inch or 0.0),
+        aspect=_aspect(resolution) if per_inch is None else None,
     )
 
 
@@ -111,3 +118,10 @@ def _sane_dpi(dpi: Any, per_inch: float = 1.0) -> tuple[float, float] | None:
         return None
     sane = all(math.isfinite(value) and 0 < value < 1e6 for value in (across, down))
     return (across, down) if sane else None
+
+
+def _aspect(resolution: Any) -> tuple[int, int] | None:
+    """The resolution across and down as a ratio of whole numbers; None where pixels are square or it makes no sense."""
+    sane = _sane_dpi(resolution)
+    ratio = Fraction(1) if sane is None else Fraction(sane[0] / sane[1]).limit_denominator(_MOST)
+    return ratio.as_integer_ratio() if ratio != 1 and 0 < ratio.numerator <= _MOST else None
