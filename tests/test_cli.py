@@ -29,6 +29,21 @@ def test_unknown_command_is_a_usage_error_on_one_line(run_cli):
     assert "frobnicate" in stderr and stderr.count("\n") == 1
 
 
+def test_choices_are_on_one_line(run_cli):
+    code, stdout, stderr = run_cli("reproduce", "-o", "out")
+    assert (code, stdout, stderr.count("\n")) == (2, "", 1) and "Choose from: theorem1, fig1a, " in stderr
+
+
+@pytest.mark.parametrize("name", ["a  b.png", " a.png ", "a\nb.png", "a\u3000b.png"])
+def test_names_with_several_blanks_are_told_as_they_are(run_cli, tmp_path, monkeypatch, name):
+    """Line breaks and blanks that cannot be told from others are escaped."""
+    monkeypatch.chdir(tmp_path)
+    told = name.replace("\n", r"\n").replace("\u3000", r"\u3000")
+    for words in (("image", name, "out.png"), ("image", name, "out/", "--dry-run"), ("image", name, "out/"), ("rpca", name)):
+        code, _, stderr = run_cli(*words)
+        assert code and stderr.startswith(f"doprestore: error: {told}: ") and stderr.count("\n") == 1
+
+
 def test_no_command_shows_the_help(run_cli):
     code, stdout, stderr = run_cli()
     assert (code, stdout) == (2, "") and stderr == run_cli("--help").stdout

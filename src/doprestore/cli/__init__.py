@@ -112,7 +112,8 @@ def run(args: list[str] | None = None) -> int:
         return code if isinstance(code, int) else 0
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "doprestore"
-        return _fail(f"{error.format_message().rstrip('.')} (see: {command} --help)", 2)
+        told = error.format_message().rstrip(".").replace("\n\t", " ")  # Click lists choices one a line
+        return _fail(f"{told} (see: {command} --help)", 2)
     except click.ClickException as error:
         return _fail(error.format_message(), 1)
     except UsageError as error:
@@ -130,7 +131,7 @@ def run(args: list[str] | None = None) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(f"doprestore: error: {one_line(' '.join(message.split()))}", err=True)
+    click.echo(f"doprestore: error: {one_line(message)}", err=True)
     return code
 
 

@@ -36,7 +36,7 @@ class Report:
         """``what`` became of ``job``, and what :func:`attempt` has to say about it."""
         if what == "failed":
             line = text if str(job.source) in text else f"{job.source}: {text}"
-            say(f"doprestore: error: {' '.join(line.split())}", error=True)
+            say(f"doprestore: error: {line}", error=True)
         elif not self._quiet:
             told = {"interrupted": f"{job.output}: interrupted, not written", "skipped": f"{job.output}: exists, skipped"}
             say(told.get(what, text))
@@ -105,7 +105,7 @@ def attempt(job: Job, settings: ImageSettings, choices: Choices, interrupt: Inte
         raise
     except Exception as error:  # a bug of ours, or of a library: the other pictures still count
         traceback.print_exc()
-        return "failed", f"unexpected {type(error).__name__}: {error}"
+        return "failed", f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"
     return outcome(done, choices)
 
 

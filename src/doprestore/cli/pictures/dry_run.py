@@ -37,7 +37,7 @@ def dry_run(plan: Plan, settings: ImageSettings, choices: Choices, *, lenient: b
                 raise
             text = str(error)
             line = text if str(job.source) in text else f"{job.source}: {text}"
-            say(f"doprestore: error: {' '.join(line.split())}", error=True)
+            say(f"doprestore: error: {line}", error=True)
             failed += 1
             continue
         estimates.append(estimate)
