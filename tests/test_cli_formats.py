@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
 import tifffile
+from conftest import ROOT
 from PIL import Image
 
 from doprestore.io.images import copy_picture, count_pages, read_picture
@@ -46,6 +48,15 @@ def test_a_picture_in_which_nothing_was_found_is_copied(run_cli, tmp_path, name)
         before = source.read_bytes()
         assert "nothing to do" in run_cli("image", "--in-place", ".orig", source, *BLIND).stdout
         assert source.read_bytes() == before and not source.with_name("a.jpg.orig").exists()
+
+
+def test_the_readme_says_how_a_copy_is_told(run_cli, tmp_path):
+    mark = re.search(r'"([^"]+)" at its end means that the output is the very\s+file', (ROOT / "README.md").read_text())[1]
+    source = tmp_path / "a.png"
+    Image.fromarray(_integers("uint8", 9, 8, 3)).save(source)
+    for name in ("b.png", "c.bmp"):
+        line = run_cli("image", source, tmp_path / name, *BLIND).stdout
+        assert "no damage found" in line and line.endswith(f"{mark}\n") == (name == "b.png")
 
 
 @pytest.mark.parametrize("extension", ["npy", "tif", "fits"])
