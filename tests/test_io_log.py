@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 
 import pytest
 
@@ -34,6 +35,16 @@ def test_json_lines(tmp_path):
             log.write(row)
     found = [json.loads(line) for line in (tmp_path / "run.jsonl").read_text().splitlines()]
     assert found[0] == {"step": 1, "loss": 0.5, "psnr": None, "outlier_share": None, "seconds": 0.1}
+
+
+def test_infinity_is_null_in_json(tmp_path):
+    """The PSNR of equal pictures; CSV has "inf", which every reader of numbers knows."""
+    for name in ("run.jsonl", "run.csv"):
+        with LogWriter(tmp_path / name) as log:
+            log.write({"step": 1, "loss": math.nan, "psnr": math.inf})
+    told = json.loads((tmp_path / "run.jsonl").read_text(), parse_constant=pytest.fail)
+    assert told == {"step": 1, "loss": None, "psnr": None, "outlier_share": None, "seconds": None}
+    assert (tmp_path / "run.csv").read_text().splitlines()[1] == "1,nan,inf,,"
 
 
 def test_bad_names_are_refused_beforehand(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -20,8 +21,8 @@ class LogWriter:
 
     Constructing it checks the name and the folder; entering it starts the file (an old one is replaced
     only then), and every row is on disk when :meth:`write` returns. Keys outside ``columns`` are
-    an error; missing or None values are an empty field or null. Raises :class:`UsageError` for another
-    extension and :class:`OutputError` when the file cannot be written.
+    an error; missing or None values are an empty field or null, as is in JSON what is not finite. Raises
+    :class:`UsageError` for another extension and :class:`OutputError` when the file cannot be written.
     """
 
     def __init__(self, path: Path | str, columns: tuple[str, ...] = COLUMNS) -> None:
@@ -49,7 +50,11 @@ class LogWriter:
         if unknown:
             raise ValueError(f"unknown columns {sorted(unknown)}")
         values = {name: row.get(name) for name in self.columns}
-        self._append(values.values() if self._is_csv else values)
+        if self._is_csv:
+            self._append(values.values())
+        else:  # JSON knows no infinity, the PSNR of equal pictures
+            known = {name: value if value is not None and math.isfinite(value) else None for name, value in values.items()}
+            self._append(known)
 
     @property
     def _is_csv(self) -> bool:
@@ -60,7 +65,7 @@ class LogWriter:
             if self._is_csv:
                 csv.writer(self._file).writerow(row)
             else:
-                self._file.write(json.dumps(row) + "\n")
+                self._file.write(json.dumps(row, allow_nan=False) + "\n")
             self._file.flush()
         except OSError as error:
             raise self._failed(error) from error
