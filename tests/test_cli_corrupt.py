@@ -64,6 +64,7 @@ def test_standard_output_carries_only_the_picture(photo):
         (["photo.png", "out.jpg"], 1, "transparency"),
         (["photo.png", "out.png", "--mask-out", "photo.png"], 2, "--mask-out"),
         (["photo.png", "out.png", "--mask-out", "mask.xyz"], 2, ".xyz"),
+        (["photo.png", "out.png", "--mask-out", "mask.pgm"], 1, "mask.pgm: .pgm cannot hold colour"),
         (["photo.png", "out.png", "--kind", "fog"], 2, "fog"),
         (["photo.png", "out.png", "--amount", "2"], 2, "--amount"),
         (["photo.png", "out.png", "--kind", "scratches", "--amount", "0.8"], 2, "at most 50%"),

@@ -59,6 +59,8 @@ BAD_FILES = {
         ("photo.png out.png --outliers out.png", 2, "--outliers out.png: is also OUTPUT"),
         ("photo.png out.png --panel photo.png", 2, "--panel photo.png: is also INPUT"),
         ("photo.png out.png --panel map.xyz", 2, ".xyz"),
+        ("photo.png out.png --panel panel.pgm", 1, "panel.pgm: .pgm cannot hold colour; use .ppm or .png"),
+        ("photo.png out.png --outliers map.pgm", 1, "map.pgm: .pgm cannot hold colour; use .ppm or .png"),
         ("photo.png out.png --device tpu --log run.csv", 2, "--device tpu"),
         ("photo.png out.png --device cuda:99", 2, "--device cuda:99"),
         ("photo.png out.png --steps 0", 2, "--steps 0"),

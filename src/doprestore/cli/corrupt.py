@@ -40,11 +40,12 @@ Example:
 @click.option("--force", is_flag=True, help="Replace files that exist; never the input.")
 def command(source: Path, output: Path, kind: str, amount: float, seed: int, mask_out: Path | None, force: bool) -> None:
     # torch is imported here so that --help stays fast.
+    import numpy as np
     import torch
 
     from doprestore.damage.make import corrupt
     from doprestore.io.files import check_output, check_targets
-    from doprestore.io.images import check_format, read_picture, write_picture
+    from doprestore.io.images import Picture, check_format, read_picture, write_picture
 
     targets = {"OUTPUT": output} | ({} if mask_out is None else {"--mask-out": mask_out})
     check_targets(targets, {"INPUT": source}, force=force)
@@ -54,7 +55,7 @@ def command(source: Path, output: Path, kind: str, amount: float, seed: int, mas
     picture = read_picture(source)
     check_format(output, picture)
     if mask_out is not None:
-        check_format(mask_out)
+        check_format(mask_out, Picture(np.zeros(picture.samples.shape, np.uint8)))
     damaged, changed = corrupt(torch.from_numpy(picture.pixels), kind, amount, seed)
     write_picture(output, damaged.numpy(), like=picture)
     if mask_out is not None:

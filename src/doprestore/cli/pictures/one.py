@@ -116,9 +116,9 @@ def read_inputs(job: Job, choices: Choices, *, lenient: bool) -> Ready:
     files, encoding = job.files, _encoding(choices, job.output, lenient)
     picture = read_picture(job.source, page=job.page, black_white=choices.black_white, gaps=True)
     check_format(job.output, picture, **encoding)
-    for path in (files.outliers, files.panel):
+    for path, channels in ((files.outliers, len(picture.samples)), (files.panel, 3)):
         if path is not None:
-            check_format(path)
+            check_format(path, Picture(np.zeros((channels, 1, 1), np.uint8)))
     clean = None if files.clean is None else _read_clean(files.clean, picture)
     mask = None if files.mask is None else _read_mask(files.mask, picture)
     if picture.unknown is not None:
