@@ -74,6 +74,35 @@ def test_one_picture_is_refused_as_the_run_would(run_cli, scans, second_a_step):
     assert code == 0 and not (scans / "o").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("scans/0.png absent/x.png", "absent does not exist"),
+        ("scans/0.png x.png --report r.txt", "--report r.txt: must end in .html"),
+        ("scans/0.png x.png --log l.txt", "--log l.txt: must end in .csv"),
+        ("scans/0.png x.png --log absent/l.csv", "absent does not exist"),
+        ("scans/0.png scans/1.png scans/0.png/out/", "scans/0.png is not a folder"),
+        ("scans/0.png scans/1.png new/ --json scans/0.png/facts", "scans/0.png is not a folder"),
+    ],
+)
+def test_what_the_run_refuses_is_refused(run_cli, scans, second_a_step, words, told):
+    before = _names(scans)
+    args = ("image", *words.split(), *QUICK)
+    dry, real = run_cli(*args, "--dry-run"), run_cli(*args)
+    assert dry.code == real.code != 0 and told in dry.stderr
+    assert _names(scans) == before or "new/" in words
+
+
+def test_quiet_says_only_what_would_fail_and_json_is_not_passed_over(run_cli, scans, second_a_step):
+    (scans / "scans" / "bad.png").write_text("not a picture")
+    (scans / "scans" / "notes.txt").write_text("no picture")
+    code, stdout, stderr = run_cli("image", "scans", "out", "-r", *QUICK, "--dry-run", "-q")
+    assert (code, stdout, stderr.count("\n")) == (1, "", 1) and "scans/bad.png" in stderr
+    assert run_cli("image", "scans/0.png", "x.png", *QUICK, "--dry-run", "-q") == (0, "", "")
+    code, stdout, stderr = run_cli("image", "scans/0.png", "x.png", *QUICK, "--dry-run", "--json", "-")
+    assert (code, stdout) == (2, "") and "--json -" in stderr and "--dry-run" in stderr
+
+
 def test_time_and_memory_grow_with_the_picture(second_a_step):
     settings = image_settings(device="cpu")
     many = Estimator(settings, Choices())((3, 1200, 1600))

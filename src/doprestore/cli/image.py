@@ -90,7 +90,8 @@ def _shown(value: object) -> str:
     "--dry-run",
     "only_look",
     is_flag=True,
-    help="Only read the pictures and say what restoring them would take: time, by a few steps on this machine, and memory.",
+    help="Only read the pictures and say what restoring them would take: time, by a few steps on this machine, and memory. "
+    "With --quiet only what would fail.",
 )
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors.")
 @click.option(
@@ -174,6 +175,8 @@ def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recurs
     many = destination is None or is_many(sources, destination)
     if str(files.json) == "-" and (many or destination == "-"):
         raise click.UsageError("--json - is for one picture that goes to a file; name a folder or a file")
+    if str(files.json) == "-" and only_look:
+        raise click.UsageError("--json - is for what was done, of which --dry-run does nothing; leave one out")
     if many:
         if destination is None:
             plan = plan_in_place(sources, files, choices, recursive=recursive, shard=shard)

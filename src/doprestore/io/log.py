@@ -16,6 +16,12 @@ from doprestore.io.files import check_output
 COLUMNS = ("step", "loss", "psnr", "outlier_share", "seconds")
 
 
+def check_log(path: Path) -> None:
+    """Raise :class:`UsageError` unless the extension says which kind of log it is to be."""
+    if path.suffix.lower() not in {".csv", ".jsonl"}:
+        raise UsageError(f"--log {path}: must end in .csv or .jsonl")
+
+
 class LogWriter:
     """Write rows to ``path``, as CSV or as JSON lines by its extension (.csv, .jsonl).
 
@@ -28,8 +34,7 @@ class LogWriter:
     def __init__(self, path: Path | str, columns: tuple[str, ...] = COLUMNS) -> None:
         self.path = Path(path)
         self.columns = columns
-        if self.path.suffix.lower() not in {".csv", ".jsonl"}:
-            raise UsageError(f"--log {path}: must end in .csv or .jsonl")
+        check_log(self.path)
         check_output(self.path)
 
     def __enter__(self) -> LogWriter:

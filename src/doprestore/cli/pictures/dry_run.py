@@ -7,7 +7,7 @@ from heapq import nlargest
 from doprestore import machine
 from doprestore.cli.pictures.estimate import Estimate, Estimator
 from doprestore.cli.pictures.jobs import Choices, Job, Plan
-from doprestore.cli.pictures.one import read_inputs, size_of
+from doprestore.cli.pictures.one import check_places, read_inputs, size_of
 from doprestore.cli.screen import count, duration, say
 from doprestore.errors import DoprestoreError
 from doprestore.image.settings import ImageSettings
@@ -17,17 +17,22 @@ TENTHS = 9.95
 
 
 def dry_run(plan: Plan, settings: ImageSettings, choices: Choices, *, lenient: bool) -> int:
-    """Print a line a picture and one in all; returns the exit code, 1 when a picture would fail.
+    """Print a line a picture and one in all, unless quiet; returns the exit code, 1 when a picture would fail.
 
     lenient: many pictures, as for :func:`read_inputs`; what is the matter with a single one is raised.
     Raises :class:`UsageError` when the device of ``settings`` is not there.
     """
+
+    def tell(text: str) -> None:
+        if not choices.quiet:
+            say(text)
+
     estimator = Estimator(settings, choices)
     estimates: list[Estimate] = []
     skipped = failed = 0
     for job in plan.jobs:
         if choices.skip_existing and job.error is None and job.is_done():
-            say(f"{job.output}: exists, skipped")
+            tell(f"{job.output}: exists, skipped")
             skipped += 1
             continue
         try:
@@ -41,9 +46,9 @@ def dry_run(plan: Plan, settings: ImageSettings, choices: Choices, *, lenient: b
             failed += 1
             continue
         estimates.append(estimate)
-        say(line)
+        tell(line)
     for path in plan.others:
-        say(f"{path}: no picture, left alone")
+        tell(f"{path}: no picture, left alone")
     parts = [f"{len(estimates)} to restore"]
     parts += [f"{number} {what}" for number, what in ((skipped, "skipped"), (failed, "failed")) if number]
     total = f"{_time(_sum(estimates, choices.jobs, estimator.start if estimates else 0.0))}, "
@@ -51,7 +56,7 @@ def dry_run(plan: Plan, settings: ImageSettings, choices: Choices, *, lenient: b
     free = machine.free_memory(machine.choose_device(settings.device))
     total += "" if free is None else f" of {_size(free)} that are free"
     others = f"; {count(len(plan.others), 'other file')} left alone" if plan.others else ""
-    say(f"{', '.join(parts)}: {total}{others}; nothing was written")
+    tell(f"{', '.join(parts)}: {total}{others}; nothing was written")
     return 1 if failed else 0
 
 
@@ -59,6 +64,7 @@ def _look(job: Job, choices: Choices, estimator: Estimator, lenient: bool) -> tu
     if job.error is not None:
         raise job.error
     picture = read_inputs(job, choices, lenient=lenient).picture
+    check_places(job, new_folders=lenient)
     estimate = estimator(picture.samples.shape)
     told = f"{job.source}: {picture.kind}, {size_of(picture.samples.shape)}, {picture.depth}"
     return f"{told}, {_time(estimate)}, {_size(estimate.bytes)}; to {job.output}", estimate

@@ -15,7 +15,7 @@ import torch
 from doprestore.cli.interrupt import Interrupt
 from doprestore.cli.pictures.doubts import is_doubtful, is_too_short, warnings
 from doprestore.cli.pictures.facts import as_json, describe, write_report
-from doprestore.cli.pictures.jobs import Choices, Job
+from doprestore.cli.pictures.jobs import SUFFIXES, Choices, Job
 from doprestore.cli.pictures.session import Inputs, Session
 from doprestore.cli.screen import count, say
 from doprestore.errors import InputError, UsageError
@@ -25,6 +25,7 @@ from doprestore.io.checkpoint import fingerprint
 from doprestore.io.encode import EXTENSIONS, LOSSY
 from doprestore.io.files import back_up, check_output, write_text
 from doprestore.io.images import Picture, check_format, copy_picture, read_picture, write_picture
+from doprestore.io.log import check_log
 from doprestore.machine import choose_device
 from doprestore.metrics import psnr
 from doprestore.report.content import outlier_map, panel
@@ -57,11 +58,7 @@ def restore_file(
         _advise_range(job.source, picture)
     if choices.verbose:
         _tell(job, picture, settings)
-    if files.report is not None and files.report.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"--report {files.report}: must end in .html")
-    for path in (output, job.backup, files.outliers, files.panel, files.json, files.report):
-        if path is not None and str(path) != "-":
-            check_output(path)
+    check_places(job)
     damaged, clean, mask = inputs.damaged, inputs.clean, inputs.mask
     session = Session(inputs, settings, choices, files, interrupt, nested)
     result = session.recover()
@@ -98,6 +95,22 @@ def restore_file(
         ", nothing to do: the file as it was" if copied else ""
     )
     return Done(line, facts, is_doubtful(result, mask))
+
+
+def check_places(job: Job, *, new_folders: bool = False) -> None:
+    """Refuse what cannot be written where the command line says, or not under such a name.
+
+    new_folders: folders that are missing will be made before the work, and are refused if they cannot be.
+    """
+    files = job.files
+    if files.report is not None and files.report.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--report {files.report}: must end in .html")
+    if files.log is not None:
+        check_log(files.log)
+    for path in (job.output, job.backup, *(getattr(files, name) for name in SUFFIXES)):
+        if path is not None and str(path) != "-":
+            folders = [folder for folder in path.parents if new_folders and not os.path.lexists(folder)]
+            check_output([path, *folders][-1])
 
 
 class Ready(NamedTuple):
