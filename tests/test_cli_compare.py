@@ -85,6 +85,7 @@ def test_earlier_results_are_kept_without_force(run_cli, photo):
         (["photo.png", "--clean", "small.png"], 1, "another size"),
         (["photo.png", "-o", "photo.png"], 1, "photo.png"),
         (["photo.png", "--amount", "3"], 2, "--amount"),
+        (["photo.png", "--amount", "nan"], 2, "--amount"),
     ],
 )
 def test_bad_input_is_one_line(run_cli, photo, monkeypatch, args, code, words):

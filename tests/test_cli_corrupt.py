@@ -67,6 +67,7 @@ def test_standard_output_carries_only_the_picture(photo):
         (["photo.png", "out.png", "--mask-out", "mask.pgm"], 1, "mask.pgm: .pgm cannot hold colour"),
         (["photo.png", "out.png", "--kind", "fog"], 2, "fog"),
         (["photo.png", "out.png", "--amount", "2"], 2, "--amount"),
+        (["photo.png", "out.png", "--amount", "nan"], 2, "--amount"),
         (["photo.png", "out.png", "--kind", "scratches", "--amount", "0.8"], 2, "at most 50%"),
         (["photo.png"], 2, "OUTPUT"),
     ],

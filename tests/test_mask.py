@@ -170,6 +170,15 @@ def test_bad_masks_are_one_line(run_cli, tmp_path, make, words):
     make(mask)
     code, stdout, stderr = run_cli("image", source, out, *QUICK, "--mask", mask)
     assert (code, stdout) == (1, "") and words in stderr and stderr.count("\n") == 1 and not out.exists()
+    assert f"{mask}: " in stderr
+
+
+def test_a_mask_that_leaves_only_nan_is_named(run_cli, tmp_path):
+    source, mask = tmp_path / "in.npy", tmp_path / "mask.png"
+    np.save(source, np.where(np.eye(20) > 0, np.nan, 0.5))
+    Image.fromarray(np.where(np.eye(20) > 0, 0, 255).astype(np.uint8)).save(mask)
+    code, _, stderr = run_cli("image", source, tmp_path / "out.npy", *QUICK, "--mask", mask)
+    assert code == 1 and f"--mask {mask}: marks every value that is not NaN as bad" in stderr
 
 
 def test_one_mask_for_many_pictures_or_a_folder_of_them(run_cli, tmp_path):

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from doprestore.baselines import METHODS, OURS
-from doprestore.cli.options import FileName
+from doprestore.cli.options import Amount, FileName
 from doprestore.damage.kinds import KINDS
 from doprestore.errors import UsageError
 from doprestore.image.settings import PRECISIONS, image_settings
@@ -47,7 +47,7 @@ Example:
 @click.option("--clean", type=FileName(path_type=Path), metavar="FILE", help="The original, if PICTURE is damaged.")
 @click.option("--kind", type=click.Choice(list(KINDS)), metavar="KIND",
               help="Damage to make, see: doprestore corrupt --help. [default: salt-pepper]")  # fmt: skip
-@click.option("--amount", type=click.FloatRange(0, 1), help="Share of it, 0 to 1. [default: 0.5]")
+@click.option("--amount", type=Amount(), help="Share of it, 0 to 1. [default: 0.5]")
 @click.option("--methods", default=DEFAULT, show_default=True, callback=_methods, metavar="NAME,...|all",
               help="Which methods, in this order.")  # fmt: skip
 @click.option("-o", "--output", type=FileName(path_type=Path), metavar="FOLDER",

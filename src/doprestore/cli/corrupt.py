@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from doprestore.cli.options import FileName
+from doprestore.cli.options import Amount, FileName
 from doprestore.damage.kinds import KINDS
 
 _KINDS_HELP = "\n".join(f"  {name:<18} {text}" for name, text in KINDS.items())
@@ -31,7 +31,7 @@ Example:
 @click.argument("output", metavar="OUTPUT", type=FileName(path_type=Path, allow_dash=True))
 @click.option("--kind", type=click.Choice(list(KINDS)), default="salt-pepper", show_default=True, metavar="KIND",
               help="What kind of damage; see above.")  # fmt: skip
-@click.option("--amount", type=click.FloatRange(0, 1), default=0.5, show_default=True,
+@click.option("--amount", type=Amount(), default=0.5, show_default=True,
               help="Share of values or pixels to damage, 0 to 1.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True,
               help="The same seed gives the same damage.")  # fmt: skip

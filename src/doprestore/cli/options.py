@@ -98,6 +98,19 @@ class Duration(click.ParamType):
         return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
+class Amount(click.FloatRange):
+    """A share from 0 to 1, which NaN, neither below nor above, is not."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is not in the range 0<=x<=1", param, ctx)
+        return number
+
+
 class SampleValue(click.ParamType):
     """A sample value, or a percentile of the samples like "1%"; stays the text that it is."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -226,4 +227,5 @@ def _kind(path: Path | str) -> str:
 
 def _reason(error: Exception) -> str:
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    text = re.sub(r" *<_io\.BytesIO object at \w+>", "", text)  # what Pillow calls a file that it was given the bytes of
     return " ".join(text.split())[:160]

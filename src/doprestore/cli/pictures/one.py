@@ -137,6 +137,9 @@ def read_inputs(job: Job, choices: Choices, *, lenient: bool) -> Ready:
     if picture.unknown is not None:
         gaps = torch.from_numpy(picture.unknown)
         mask = gaps if mask is None else gaps | mask
+    if mask is not None and bool(mask.all()):  # not by gaps alone, which are refused on reading
+        known = "" if picture.unknown is None else " that is not NaN"
+        raise InputError(f"--mask {files.mask}: marks every value{known} as bad; leave some to go by")
     data = fingerprint(picture.samples, np.array(picture.value_range), None if mask is None else mask.numpy())
     name = job.source.name if job.page is None else f"{job.source.name}, page {job.page}"
     return Ready(picture, Inputs(name, torch.from_numpy(picture.pixels), mask, clean, data), encoding)
