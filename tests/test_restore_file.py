@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import doprestore.image.portions as portions
 from doprestore import DoprestoreError, restore_file, restore_image
 from doprestore.errors import DestinationError, InputError, UsageError
 from doprestore.io.images import read_picture
@@ -37,6 +39,18 @@ def test_nothing_is_lost(scans):
     assert read_picture("old.png").samples.shape == (3, 9, 8)
 
 
+def test_numbers_of_numpy_are_taken(scans):
+    options = {
+        "value_range": np.array([0, 200]),
+        "quality": np.int64(50),
+        "page": np.int32(1),
+        "checkpoint_every": np.float32(5),
+    }
+    for name in ("a.jpg", "a.webp"):
+        assert restore_file("scans/0.png", name, **QUICK, **options)["white"] == 200
+    assert sorted(os.listdir()) == ["a.jpg", "a.webp", "scans"]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -50,10 +64,43 @@ def test_nothing_is_lost(scans):
     ],
 )
 def test_errors_name_the_remedy(scans, options, words):
+    _refused(options, words)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"value_range": ("abc", 1)}, "value_range: 'abc' is not a sample value"),
+        ({"value_range": ("0%", "200%")}, "value_range: '200%' is not a sample value"),
+        ({"value_range": (1, 2, 3)}, "must be two values"),
+        ({"value_range": 5}, "must be two values"),
+        ({"subsampling": "5:5:5", "destination": "a.jpg"}, "--subsampling 5:5:5: choose one of 4:4:4"),
+        ({"quality": 500, "destination": "a.jpg"}, "--quality 500: must be at most 100"),
+        ({"quality": 9.5, "destination": "a.jpg"}, "--quality 9.5: must be a whole number"),
+        ({"checkpoint_every": "60s", "checkpoint": "c"}, "--checkpoint-every '60s': must be a number of seconds"),
+        ({"checkpoint_every": float("nan"), "checkpoint": "c"}, "--checkpoint-every nan"),
+        ({"resume": True}, "name its file with checkpoint"),
+        ({"page": 0}, "--page 0: must be at least 1"),
+        ({"page": 1.0}, "--page 1.0: must be a whole number"),
+        ({"page": "all"}, "--page 'all': must be a whole number"),
+        ({"destination": "a\0.png"}, r"destination: 'a\\x00.png' is no name"),
+        ({"destination": ""}, "destination: '' is no name"),
+        ({"source": b"scans/0.png"}, "source: must be the name of a file, str or Path, not bytes"),
+        ({"mask": np.zeros((9, 8))}, "mask: must be the name of a file, str or Path, not ndarray"),
+        ({"json": "-"}, "json: standard input and output are for the command line"),
+        ({"outliers": "-"}, "outliers: standard input and output are for the command line"),
+    ],
+)
+def test_what_no_option_of_the_command_takes(scans, monkeypatch, options, words):
+    monkeypatch.setattr(portions, "recover_image", None)  # refused before the work starts
+    _refused(options, words)
+
+
+def _refused(options, words):
     names = [options.pop(name, usual) for name, usual in (("source", "scans/0.png"), ("destination", "a.png"))]
     with pytest.raises(DoprestoreError, match=words):
         restore_file(*names, **{"steps": 2, "width": 4, "device": "cpu"} | options)
-    assert not (scans / "a.png").exists()
+    assert os.listdir() == ["scans"]
 
 
 # --- restore_image() --------------------------------------------------------------------------------------------------

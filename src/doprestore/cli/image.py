@@ -10,7 +10,17 @@ import click
 
 from doprestore.cli import one_line
 from doprestore.cli.interrupt import Interrupt
-from doprestore.cli.options import FileName, NumberOr, SampleValue, Shard, check_checkpoint, checkpoint_options, file_option
+from doprestore.cli.options import (
+    MOST_QUALITY,
+    SUBSAMPLINGS,
+    FileName,
+    NumberOr,
+    SampleValue,
+    Shard,
+    check_checkpoint,
+    checkpoint_options,
+    file_option,
+)
 from doprestore.image.settings import OUTPUTS, PRECISIONS, PRESETS, image_settings
 
 
@@ -83,8 +93,8 @@ def _shown(value: object) -> str:
     help="Samples to take for black and white, values or percentiles like 1% 99.9%, where 16-bit or float data "
     "fills little of its range. [default: 0 to the largest integer; floats: 0 to 1 or, beyond, min to max]",
 )
-@click.option("--quality", type=click.IntRange(1, 100), help="Of .jpg [default: 95] and .webp [default: lossless].")
-@click.option("--subsampling", type=click.Choice(["4:4:4", "4:2:2", "4:2:0"]), help="Of .jpg. [default: 4:4:4]")
+@click.option("--quality", type=click.IntRange(1, MOST_QUALITY), help="Of .jpg [default: 95] and .webp [default: lossless].")
+@click.option("--subsampling", type=click.Choice(SUBSAMPLINGS), help="Of .jpg. [default: 4:4:4]")
 @checkpoint_options
 @click.option(
     "--dry-run",

@@ -13,6 +13,11 @@ import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+# What --subsampling takes.
+SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
+# The largest --quality.
+MOST_QUALITY = 100
+
 
 class FileName(click.Path):
     """The name of a file or folder, as :class:`click.Path` takes it, which must be one.
@@ -117,11 +122,19 @@ class SampleValue(click.ParamType):
     name = "VALUE|P%"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        number = value.removesuffix("%")
-        try:
-            sample = float(number)
-        except ValueError:
-            sample = math.nan
-        if not math.isfinite(sample) or (number != value and not 0 <= sample <= 100):
-            self.fail(f"{value!r} is not a sample value like 4000 or a percentile like 1%", param, ctx)
+        if not is_sample_value(value):
+            self.fail(f"{value!r} {NO_SAMPLE_VALUE}", param, ctx)
         return value
+
+
+NO_SAMPLE_VALUE = "is not a sample value like 4000 or a percentile like 1%"
+
+
+def is_sample_value(value: str) -> bool:
+    """Whether it is a finite number, or one from 0 to 100 with a percent sign."""
+    number = value.removesuffix("%")
+    try:
+        sample = float(number)
+    except ValueError:
+        return False
+    return math.isfinite(sample) and (number == value or 0 <= sample <= 100)

@@ -55,13 +55,13 @@ def encode(
         return _encode_png16(array, metadata) if kind == "PNG" else _encode_ppm16(array)
     options = save_options(metadata, kind)
     if kind in LOSSY:
-        options["quality"] = 95 if quality is None else quality
+        options["quality"] = 95 if quality is None else int(quality)  # NumPy's integers are refused
         options["chroma" if kind == "HEIF" else "subsampling"] = _chroma(kind, subsampling or "4:4:4")
         if kind == "AVIF" and array.shape[2] in (2, 4):
             options["advanced"] = {"alpha:lossless": "1"}  # of libaom: the transparency stays, whatever the quality
     elif kind == "WEBP":
         # exact: without it the colour under full transparency is thrown away
-        options |= {"lossless": True, "exact": True} if quality is None else {"quality": quality}
+        options |= {"lossless": True, "exact": True} if quality is None else {"quality": int(quality)}
     buffer = io.BytesIO()
     Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(buffer, kind, **options)
     return _with_aspect(buffer.getvalue(), kind, metadata.aspect)
