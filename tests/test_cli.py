@@ -81,6 +81,8 @@ print(os.environ["OMP_WAIT_POLICY"])
         "corrupt a.png out.png --mask-out ''",
         "compare a.png -o ''",
         "reproduce fig2a -o ''",
+        "rpca ''",
+        "sense ''",
     ],
 )
 def test_an_empty_name_is_not_the_current_folder(run_cli, tmp_path, monkeypatch, words):

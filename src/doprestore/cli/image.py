@@ -186,7 +186,7 @@ def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recurs
     if str(files.json) == "-" and (many or destination == "-"):
         raise click.UsageError("--json - is for one picture that goes to a file; name a folder or a file")
     if str(files.json) == "-" and only_look:
-        raise click.UsageError("--json - is for what was done, of which --dry-run does nothing; leave one out")
+        raise click.UsageError("--json - tells what was done, and --dry-run does nothing; leave one out")
     if many:
         if destination is None:
             plan = plan_in_place(sources, files, choices, recursive=recursive, shard=shard)

@@ -11,7 +11,7 @@ import click
 
 from doprestore.cli.interrupt import Interrupt
 from doprestore.cli.matrices import check_source, exit_code, facts, matrix_options, run_with_bar, state_of, table_options
-from doprestore.cli.options import check_checkpoint, checkpoint_options, file_option
+from doprestore.cli.options import FileName, check_checkpoint, checkpoint_options, file_option
 from doprestore.cli.video import Frames, refuse_options, split_clip
 from doprestore.errors import InputError, UsageError
 from doprestore.io.kinds import CLIPS
@@ -35,7 +35,7 @@ EQUATION = {"exact": "(3)", "noise": "(3)", "convex": "(8)", "descent": "(6)"}
 
 
 @click.command("rpca", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("source", metavar="DATA", type=click.Path(path_type=Path, allow_dash=True))
+@click.argument("source", metavar="DATA", type=FileName(path_type=Path, allow_dash=True))
 @file_option(
     "--repaired",
     dash=True,

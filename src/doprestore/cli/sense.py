@@ -10,13 +10,13 @@ import click
 
 from doprestore.cli.interrupt import Interrupt
 from doprestore.cli.matrices import check_source, check_targets, exit_code, facts, matrix_options, run_with_bar, state_of
-from doprestore.cli.options import file_option
+from doprestore.cli.options import FileName, file_option
 from doprestore.errors import InputError
 from doprestore.matrix.settings import matrix_settings
 
 
 @click.command("sense", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("source", metavar="PROBLEM.npz", type=click.Path(path_type=Path))
+@click.argument("source", metavar="PROBLEM.npz", type=FileName(path_type=Path))
 @file_option(
     "-o",
     "--output",
