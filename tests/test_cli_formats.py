@@ -51,7 +51,7 @@ def test_a_picture_in_which_nothing_was_found_is_copied(run_cli, tmp_path, name)
 
 
 def test_the_readme_says_how_a_copy_is_told(run_cli, tmp_path):
-    mark = re.search(r'"([^"]+)" at its end means that the output is the very\s+file', (ROOT / "README.md").read_text())[1]
+    mark = re.search(r'"([^"]+)" at its end means that the output is the\s+very file', (ROOT / "README.md").read_text())[1]
     source = tmp_path / "a.png"
     Image.fromarray(_integers("uint8", 9, 8, 3)).save(source)
     for name in ("b.png", "c.bmp"):
