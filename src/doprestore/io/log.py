@@ -15,6 +15,16 @@ from doprestore.io.files import check_output
 COLUMNS = ("step", "loss", "psnr", "outlier_share", "seconds")
 
 
+def is_log(path: Path) -> bool:
+    """Whether the file is one of these logs by its first line, or empty, as it is for a moment after its start."""
+    try:
+        with open(path, "rb") as file:
+            first = file.readline(1000).rstrip()
+    except OSError:
+        return False
+    return first in (b"", ",".join(COLUMNS).encode()) or first.startswith(f'{{"{COLUMNS[0]}": '.encode())
+
+
 class LogWriter:
     """Write rows to ``path``, as CSV or as JSON lines by its extension (.csv, .jsonl).
 
