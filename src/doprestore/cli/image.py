@@ -105,7 +105,13 @@ def _shown(value: object) -> str:
     help="End with exit code 5 where an answer is in doubt: print or drawings, more than half of the values or too much "
     "that may have been whole replaced, too few steps. The outputs are written all the same.",
 )
-@click.option("--recursive", "-r", is_flag=True, help="Restore the pictures in folders, and in theirs.")
+@click.option(
+    "--recursive",
+    "-r",
+    is_flag=True,
+    help="Restore the pictures in folders, and in theirs. Not entered are the folders of the results, and hidden ones and "
+    "links to folders, which --verbose names, as it does hidden pictures.",
+)
 @click.option("--force", is_flag=True, help="Replace files that exist; never the input.")
 @click.option("--skip-existing", is_flag=True, help="Leave pictures alone whose output exists.")
 @click.option(
@@ -117,7 +123,8 @@ def _shown(value: object) -> str:
 @click.option(
     "--name",
     metavar="PATTERN",
-    help="Names of the files in the folder OUTPUT, of {stem}, {suffix} and {name}, like {stem}_restored{suffix}.",
+    help="Names of the files in the folder OUTPUT, of {stem}, {suffix} and {name}, like {stem}_restored{suffix}. What has "
+    "such a name already is taken for a result and not restored.",
 )
 @click.option("--shard", type=Shard(), default="1/1", help="Do only the K-th of N shares of the list, for job arrays.")
 @click.option(
@@ -206,7 +213,7 @@ def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recurs
     if only_look:
         from doprestore.cli.pictures.dry_run import dry_run
 
-        return dry_run(Plan([job], []), settings, choices, lenient=False)
+        return dry_run(Plan([job], {}), settings, choices, lenient=False)
     if choices.skip_existing and job.is_done():
         if not choices.quiet:
             click.echo(one_line(f"{job.output}: exists, skipped"))

@@ -25,8 +25,8 @@ class Report:
         self._plan = plan
         self._quiet = choices.quiet
         self._start = time.perf_counter()
-        for path in plan.others if choices.verbose else ():
-            say(f"doprestore: {path}: no picture, left alone", error=True)
+        for path, why in plan.others.items() if choices.verbose else ():
+            say(f"doprestore: {path}: {why}, left alone", error=True)
 
     def meter(self) -> Meter:
         """The pictures that are done, of all."""
