@@ -96,6 +96,21 @@ def same_content(one: Path, other: Path) -> bool:
         return False
 
 
+def changed(path: Path) -> int | None:
+    """When the file was last changed, in nanoseconds; None where there is none."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return None
+
+
+def set_changed(path: Path, time: int | None) -> None:
+    """Make ``time`` what :func:`changed` returns, where the file system allows it; None is no time."""
+    if time is not None:
+        with suppress(OSError):
+            os.utime(path, ns=(time, time))
+
+
 def back_up(path: Path, backup: Path) -> None:
     """Give the file at ``path`` the second name ``backup``, or copy it there where the file system has no links.
 

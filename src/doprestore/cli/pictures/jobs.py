@@ -11,7 +11,7 @@ from doprestore.cli.pictures.safety import check, check_all
 from doprestore.cli.pictures.walk import find_pictures
 from doprestore.errors import DestinationError, DoprestoreError, UsageError
 from doprestore.io.encode import EXTENSIONS
-from doprestore.io.files import make_folder, same_content, same_file
+from doprestore.io.files import changed, make_folder, same_content, same_file
 
 # Files that are read beside the input.
 READ = ("--clean", "--mask")
@@ -88,9 +88,17 @@ class Job:
 
     def is_done(self) -> bool:
         """Whether the output is there, and not just what an interrupted session has left."""
-        if self.backup is not None:  # made a moment before the output, and the same until then
-            return os.path.exists(self.backup) and not same_content(self.backup, self.output)
-        return os.path.exists(self.output) and not self.is_begun()
+        if self.backup is None:
+            return os.path.exists(self.output) and not self.is_begun()
+        if os.path.exists(self.backup):  # made a moment before the output, and the same until then
+            return not same_content(self.backup, self.output)
+        # An undamaged picture has no backup. The files beside it have its own time then, and until it is changed.
+        beside = self.beside()
+        return bool(beside) and {changed(path) for path in beside} == {changed(self.output)}
+
+    def beside(self) -> list[Path]:
+        """The files that stay beside the output."""
+        return [path for flag, path in self.targets().items() if flag not in ("OUTPUT", "--checkpoint")]
 
 
 @dataclass(frozen=True)

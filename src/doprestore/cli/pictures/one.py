@@ -24,7 +24,7 @@ from doprestore.image.recovery import ImageResult
 from doprestore.image.settings import ImageSettings
 from doprestore.io.checkpoint import fingerprint
 from doprestore.io.encode import EXTENSIONS, LOSSY
-from doprestore.io.files import as_bytes, check_output, write_together
+from doprestore.io.files import as_bytes, changed, check_output, set_changed, write_together
 from doprestore.io.images import Picture, check_format, encode_picture, picture_file, read_picture, write_standard
 from doprestore.machine import choose_device
 from doprestore.metrics import psnr
@@ -48,12 +48,19 @@ def restore_file(
     """Restore one picture, write its files and say what was done.
 
     Everything that can be refused is refused before the work starts. An interrupted session writes the restoration as
-    it stands; or nothing, and returns None, where --skip-existing would take the output for finished: with it, and
-    ``nested``, for one of many or one in place, whose bar lies below another.
+    it stands; or nothing, and returns None, while it reads and where --skip-existing would take the output for
+    finished: with it, and ``nested``, for one of many or one in place, whose bar lies below another.
     """
     output, files = job.output, job.files
+    read_at = changed(job.source)
     choose_device(settings.device)
-    picture, inputs, encoding = read_inputs(job, choices, lenient=nested)
+    try:
+        with interrupt.at_once():
+            picture, inputs, encoding = read_inputs(job, choices, lenient=nested)
+    except KeyboardInterrupt:
+        if not interrupt.received():
+            raise
+        return None
     if not choices.quiet:
         _advise_range(job.source, picture)
     if choices.verbose:
@@ -86,6 +93,8 @@ def restore_file(
         restored = encode_picture(output, result.restored.numpy(), picture, **encoding) if copied is None else copied
         contents[output] = restored
     _write(contents, new, None if left else job.backup)
+    for path in job.beside() if left else ():
+        set_changed(path, read_at)  # by which Job.is_done() knows them
     if str(files.json) == "-":
         click.echo(as_json(facts), nl=False)
     as_it_was = left or copied is not None

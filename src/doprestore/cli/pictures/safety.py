@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Collection
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from doprestore.errors import DestinationError, DoprestoreError, InputError
@@ -26,7 +28,7 @@ def check(job: Job, choices: Choices) -> None:
     check_targets(targets, inputs, force=True)
     if is_left(job, choices):
         return
-    if job.backup is not None and job.is_done():  # not even --force replaces the only original
+    if job.backup is not None and os.path.exists(job.backup) and job.is_done():  # not even --force replaces the only original
         raise DestinationError(
             f"{job.backup}: exists already and may be the only original; move it away, or choose another suffix"
         )
@@ -66,6 +68,22 @@ def check_all(planned: list[Job], choices: Choices) -> list[Job]:
 def is_left(job: Job, choices: Choices) -> bool:
     """Whether --skip-existing leaves the picture alone."""
     return choices.skip_existing and job.is_done()
+
+
+def skip(job: Job, choices: Choices) -> tuple[str, str]:
+    """What becomes of a picture that --skip-existing leaves alone, "skipped", and the line that says so; under --strict
+    "doubtful", unless its --json says that it is beyond doubt."""
+    line = f"{job.output}: exists, skipped"
+    if choices.strict and job.files.json is not None and _may_be_doubtful(job.files.json):
+        return "doubtful", f"{line}; in doubt, or not known to be beyond it, by {job.files.json}"
+    return "skipped", line
+
+
+def _may_be_doubtful(facts: Path) -> bool:
+    try:
+        return bool(json.loads(facts.read_bytes())["doubtful"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return True
 
 
 def refuse_to_replace(job: Job, choices: Choices, own: Collection[str] = ()) -> None:
