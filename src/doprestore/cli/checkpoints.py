@@ -10,7 +10,7 @@ from typing import Any
 from doprestore.cli.interrupt import Interrupt
 from doprestore.drive import Saver, State
 from doprestore.errors import InputError
-from doprestore.io.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
+from doprestore.io.checkpoint import load_checkpoint, part, remove_checkpoint, save_checkpoint
 from doprestore.io.files import check_output
 
 
@@ -26,6 +26,7 @@ def open_checkpoint(path: Path, identity: Mapping[str, Any], resume: bool, neede
     :class:`InputError` for a checkpoint that is there unasked for, or is not of this session.
     """
     check_output(path)
+    check_output(part(path))
     if not os.path.exists(path):
         return None
     if not resume:
