@@ -28,7 +28,8 @@ def check(job: Job, choices: Choices) -> None:
     check_targets(targets, inputs, force=True)
     if is_left(job, choices):
         return
-    if job.backup is not None and os.path.exists(job.backup) and job.is_done():  # not even --force replaces the only original
+    if job.backup is not None and os.path.exists(job.backup) and job.is_done():
+        # Not even --force replaces the only original.
         raise DestinationError(
             f"{job.backup}: exists already and may be the only original; move it away, or choose another suffix"
         )
