@@ -28,8 +28,10 @@ from doprestore.io.files import as_bytes, changed, check_output, set_changed, wr
 from doprestore.io.images import Picture, check_format, encode_picture, picture_file, read_picture, write_standard
 from doprestore.machine import choose_device
 from doprestore.metrics import psnr
-from doprestore.report.content import outlier_map, panel
+from doprestore.report.content import outlier_map, panel, panel_size
 
+# The names in a panel, left to right; the last is there with --clean.
+PANEL = ("input", "restored", "damage found", "clean")
 # The share of its range that the middle 90 % of the samples of deep data should fill; else a line names --range.
 FILLED = 0.1
 
@@ -113,8 +115,8 @@ def _files_beside(
     if files.outliers is not None:
         contents[files.outliers] = encode_picture(files.outliers, outlier_map(result.outliers).numpy())
     if files.panel is not None:
-        parts = {"input": inputs.damaged, "restored": result.restored, "damage found": outlier_map(result.outliers)}
-        parts |= {} if inputs.clean is None else {"clean": inputs.clean}
+        shown = [inputs.damaged, result.restored, outlier_map(result.outliers), inputs.clean]
+        parts = {name: part for name, part in zip(PANEL, shown, strict=True) if part is not None}
         contents[files.panel] = encode_picture(files.panel, panel(parts).numpy())
     if files.json is not None and str(files.json) != "-":
         contents[files.json] = as_bytes(as_json(facts))
@@ -147,9 +149,11 @@ def read_inputs(job: Job, choices: Choices, *, lenient: bool) -> Ready:
     files, encoding = job.files, _encoding(choices, job.output, lenient)
     picture = read_picture(job.source, page=job.page, black_white=choices.black_white, gaps=True)
     check_format(job.output, picture, **encoding)
-    for path in (files.outliers, files.panel):
-        if path is not None:
-            check_format(path)
+    channels, *size = picture.samples.shape
+    if files.outliers is not None:
+        check_format(files.outliers, _blank(channels, *size))
+    if files.panel is not None:
+        check_format(files.panel, _blank(3, *panel_size(PANEL if files.clean is not None else PANEL[:-1], *size)))
     clean = None if files.clean is None else _read_clean(files.clean, picture)
     mask = None if files.mask is None else _read_mask(files.mask, picture)
     if picture.unknown is not None:
@@ -158,6 +162,11 @@ def read_inputs(job: Job, choices: Choices, *, lenient: bool) -> Ready:
     data = fingerprint(picture.samples, np.array(picture.value_range), None if mask is None else mask.numpy())
     name = job.source.name if job.page is None else f"{job.source.name}, page {job.page}"
     return Ready(picture, Inputs(name, torch.from_numpy(picture.pixels), mask, clean, data), encoding)
+
+
+def _blank(channels: int, height: int, width: int) -> Picture:
+    """A picture of 8 bits that takes no memory, to ask what a format can hold."""
+    return Picture(np.broadcast_to(np.uint8(0), (channels, height, width)))
 
 
 def _is_whole(result: ImageResult, job: Job, choices: Choices) -> bool:
