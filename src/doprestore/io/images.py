@@ -202,6 +202,8 @@ def count_pages(path: Path | str) -> int:
 
 def _load(path: Path | str, name: str) -> bytes:
     try:
+        if str(path) == "-" and sys.stdin is None:
+            raise InputError(f"{name}: is closed; name a file")
         if str(path) == "-":
             data = sys.stdin.buffer.read(MAX_BYTES + 1)
         else:
