@@ -113,7 +113,7 @@ def _shown(value: object) -> str:
     help="Restore the pictures in folders, and in theirs. Not entered are the folders of the results, and hidden ones and "
     "links to folders, which --verbose names, as it does hidden pictures.",
 )
-@click.option("--force", is_flag=True, help="Replace files that exist; never the input.")
+@click.option("--force", is_flag=True, help="Replace files that exist; never an input.")
 @click.option("--skip-existing", is_flag=True, help="Leave pictures alone whose output exists; in place, "
               "whose backup does, or whose other files say that they are undamaged.")  # fmt: skip
 @click.option(

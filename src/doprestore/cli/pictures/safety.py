@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from doprestore.errors import DestinationError, DoprestoreError, InputError
-from doprestore.io.files import check_targets, refuse_existing
+from doprestore.io.files import check_targets, refuse_existing, same_file
 from doprestore.io.log import is_log
 
 if TYPE_CHECKING:
@@ -96,8 +96,10 @@ def refuse_to_replace(job: Job, choices: Choices, own: Collection[str] = ()) -> 
         return
     targets = job.targets()
     targets.pop("--checkpoint", None)  # which has --resume
-    if job.backup is not None and os.path.exists(targets.pop("OUTPUT")):
-        return  # a session was stopped between the backup and the output: what lies beside them is its own
+    if job.backup is not None:
+        del targets["OUTPUT"]  # the backup, which is never replaced
+        if same_file(job.backup, job.output):
+            return  # a session was stopped between the backup and the output: what lies beside them is its own
     log = targets.get("--log")
     if log is not None and (choices.resume or choices.skip_existing) and is_log(log):
         del targets["--log"]  # of a session that was killed before its first checkpoint, or without one
