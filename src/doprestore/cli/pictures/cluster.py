@@ -83,8 +83,9 @@ def restore_task(job: Job, settings: ImageSettings, choices: Choices) -> tuple[s
         # A picture takes all cores, and the network's start is drawn from a generator of the whole process.
         with _ONE_AT_A_TIME:
             make_folders(job)
-            # A worker that died may have left a log; --skip-existing allows to begin it again.
-            done = restore_file(job, settings, replace(choices, skip_existing=True), Interrupt(), nested=True)
+            # What exists has been refused before. What has come since is of another try of this task, whose worker died
+            # or is leaving, and is replaced; a file of somebody else that comes in between is not told from it.
+            done = restore_file(job, settings, replace(choices, force=True), Interrupt(), nested=True)
             return outcome(job, done, choices)
     except DoprestoreError as error:
         return "failed", str(error)
