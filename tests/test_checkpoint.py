@@ -132,6 +132,21 @@ def test_a_failed_write_leaves_the_old_one(tmp_path, monkeypatch):
     assert load_checkpoint(path, **IDENTITY) == {"x": 1} and os.listdir(tmp_path) == ["run.ckpt"]
 
 
+def test_a_name_too_long_to_write_is_refused_before_the_work(run_cli, tmp_path, monkeypatch):
+    """The checkpoint's own name would do, that which it has while it is written would not."""
+    monkeypatch.chdir(tmp_path)
+    picture, table, checkpoint = tmp_path / "in.png", tmp_path / "in.npy", "c" * 253
+    Image.new("L", (8, 8)).save(picture)
+    np.save(table, np.ones((8, 8)))
+    monkeypatch.setattr(portions, "recover_image", None)
+    for args in (("image", picture, "out.png", *QUICK), ("rpca", table)):
+        code, _, stderr = run_cli(*args, "--checkpoint", checkpoint, "--checkpoint-every", "0s")
+        assert code == 1 and "File name too long" in stderr and checkpoint in stderr and stderr.count("\n") == 1
+    with pytest.raises(OutputError, match="File name too long"):
+        save_checkpoint(tmp_path / checkpoint, {}, **IDENTITY)
+    assert sorted(os.listdir(tmp_path)) == ["in.npy", "in.png"]
+
+
 def test_fingerprint_tells_values_types_and_shapes_apart():
     data = np.arange(6, dtype=np.uint8)
     prints = [fingerprint(data), fingerprint(data + 1), fingerprint(data.astype(np.int8)), fingerprint(data[None]),

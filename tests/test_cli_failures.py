@@ -87,6 +87,20 @@ def test_bad_input_is_one_line_and_touches_nothing(run_cli, photo, monkeypatch, 
     assert {path.name: path.read_bytes() for path in photo.parent.iterdir()} == before
 
 
+@pytest.mark.parametrize(
+    ("flag", "name"), [("--panel", "panel.webp"), ("--panel", "panel.avif"), ("--outliers", "map.webp")]
+)
+def test_a_picture_beside_too_large_for_its_format(run_cli, tmp_path, monkeypatch, flag, name):
+    """A panel is three times as wide as the picture."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(portions, "recover_image", None)  # refused before the work starts
+    width = {"panel.webp": 6000, "panel.avif": 22_000, "map.webp": 17_000}[name]
+    Image.new("L", (width, 2)).save("wide.png")
+    code, stdout, stderr = run_cli("image", "wide.png", "out.png", flag, name, "--json", "facts.json")
+    assert (code, stdout) == (1, "") and f"{name}: " in stderr and "cannot hold a side over" in stderr
+    assert stderr.count("\n") == 1 and [path.name for path in tmp_path.iterdir()] == ["wide.png"]
+
+
 def test_an_output_folder_that_cannot_be_written(run_cli, photo):
     from doprestore.io import files
 

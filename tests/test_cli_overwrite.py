@@ -93,8 +93,8 @@ def test_a_dangling_link_is_in_nobodys_way(run_cli, two):
 
 def test_what_an_interrupted_run_has_left_may_be_replaced(run_cli, two):
     """The same line goes on from a checkpoint: OUTPUT as it stood, and the log, are its own."""
-    for name in ("out.png", "run.csv"):
-        (two.parent / name).write_text("of the interrupted run")
+    (two.parent / "out.png").write_text("of the interrupted run")
+    (two.parent / "run.csv").write_text("step,loss,psnr,outlier_share,seconds\n1,")
     (two.parent / "run.ckpt").write_text("no real checkpoint")
     same = ("image", "two/a.png", "out.png", *QUICK, "--log", "run.csv", "--checkpoint", "run.ckpt", "--resume")
     outcome = run_cli(*same)
@@ -102,6 +102,9 @@ def test_what_an_interrupted_run_has_left_may_be_replaced(run_cli, two):
     os.unlink("run.ckpt")
     os.unlink("out.png")
     assert run_cli(*same).code == 0  # killed before the first checkpoint: the log is its own
+    os.unlink("out.png")
+    (two.parent / "run.csv").write_text("of somebody else")
+    _refused(run_cli(*same), "--log run.csv: exists already")
 
 
 # --- many pictures ----------------------------------------------------------------------------------------------------

@@ -237,6 +237,11 @@ def test_checkpoints_of_another_run_are_refused(folder, run_cli, monkeypatch):
     assert "another input" in run_cli("rpca", "b.npy", *keep, "--resume").stderr
     assert "alpha" in run_cli("rpca", "a.npy", *keep, "--resume", "--alpha", "3").stderr
     assert run_cli("rpca", "a.npy", "--resume").code == 2
+    np.savez("precious.npz", 1.0)
+    for other in (("-o", "precious.npz"), ("--repaired", "b.npy")):  # no outputs of the session to go on with
+        before = (folder / other[1]).read_bytes()
+        code, _, stderr = run_cli("rpca", "a.npy", *keep, "--resume", *other)
+        assert code == 2 and f"{' '.join(other)}: exists already" in stderr and (folder / other[1]).read_bytes() == before
     assert run_cli("rpca", "a.npy", *keep, "--resume").code == 4
     assert not (folder / "c").exists()
     (folder / "c").write_text("text")

@@ -31,7 +31,7 @@ STAGES = {
     "verdicts": ["image.screening:Screening._judge", "image.screening:Screening._look_for_tones"],
     "network": ["image.crossfit:CrossFit.predict"],
     "fit": ["image.fit:Fit.__init__", "image.fit:Fit.apply", "image.learner:Learner.step"],
-    "writing": ["io.images:write_picture", "io.images:copy_picture"],
+    "writing": ["io.images:encode_picture", "io.images:picture_file", "io.files:write_together"],
 }
 COLUMNS = ("start", *STAGES, "rest", "all")
 

@@ -10,6 +10,7 @@ from importlib import import_module
 import click
 
 from doprestore._version import __version__
+from doprestore.cli.streams import guarded
 from doprestore.errors import DoprestoreError, UsageError
 
 # The subcommands by name: their module and their help line. The module is imported when the command runs or its --help is
@@ -105,10 +106,19 @@ def run(args: list[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # a file may have a name that the locale cannot spell
     for name, value in WAITING.items():
         os.environ.setdefault(name, value)
+    with guarded() as output:
+        code = _run(args)
+        output.flush()
+        if output.error is None or code in (1, 2, 130, 143):
+            return code
+        # The reader of stdout went away (`| head`): not our failure.
+        return 1 if isinstance(output.error, BrokenPipeError) else _fail(output.problem(), 1)
+
+
+def _run(args: list[str] | None) -> int:
     try:
         words = sys.argv[1:] if args is None else args
         code = cli.main(words, prog_name="doprestore", standalone_mode=False, obj=shlex.join(["doprestore", *words]))
-        sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "doprestore"
@@ -124,9 +134,7 @@ def run(args: list[str] | None = None) -> int:
         return _fail("interrupted", 130)
     except MemoryError:
         return _fail("out of memory; close other programs or give a smaller input", 1)
-    except BrokenPipeError:
-        # The reader of stdout went away (`| head`): not our failure, and nothing can be printed.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # of a result on stdout
         return 1
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from doprestore.cli.interrupt import Interrupt
 from doprestore.drive import Saver, State
 from doprestore.errors import InputError
-from doprestore.io.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
+from doprestore.io.checkpoint import load_checkpoint, part, remove_checkpoint, save_checkpoint
 from doprestore.io.files import check_output
+
+
+def real_paths(paths: Iterable[Path]) -> list[str]:
+    """The names of the outputs of a session, as a checkpoint keeps them, to know them again."""
+    return [os.path.realpath(path) for path in paths]
 
 
 def open_checkpoint(path: Path, identity: Mapping[str, Any], resume: bool, needed: tuple[str, ...] = ()) -> State | None:
@@ -21,6 +26,7 @@ def open_checkpoint(path: Path, identity: Mapping[str, Any], resume: bool, neede
     :class:`InputError` for a checkpoint that is there unasked for, or is not of this session.
     """
     check_output(path)
+    check_output(part(path))
     if not os.path.exists(path):
         return None
     if not resume:
@@ -35,13 +41,16 @@ class Checkpoint:
     """Saves a session every ``every`` seconds and when it is interrupted.
 
     ``identity`` as for :func:`open_checkpoint`. ``state`` is what an earlier session saved, or None. ``rows``, the log so
-    far, travels along.
+    far, travels along. ``outputs`` are the files of this session; in the attribute, the real paths of the earlier one's.
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, Any], *, every: float, resume: bool, interrupt: Interrupt):
+    def __init__(self, path: Path, identity: Mapping[str, Any], *, every: float, resume: bool, interrupt: Interrupt,
+                 outputs: Iterable[Path] = ()):  # fmt: skip
         self.path = path
         self.state = open_checkpoint(path, identity, resume, needed=("rows", "seconds"))
         self.rows: list[dict[str, Any]] = [] if self.state is None else self.state["rows"]
+        self.outputs = frozenset(self.state.get("outputs", ()) if self.state is not None else ())
+        self._outputs = real_paths(outputs)
         self._identity = identity
         self._interrupt = interrupt
         self._saver = Saver(self._write, every)
@@ -53,7 +62,7 @@ class Checkpoint:
             self._saver(state)
 
     def _write(self, state: State) -> None:
-        save_checkpoint(self.path, state | {"rows": self.rows}, **self._identity)
+        save_checkpoint(self.path, state | {"rows": self.rows, "outputs": self._outputs}, **self._identity)
 
     def remove(self) -> None:
         """The result is safe: the checkpoint can go."""

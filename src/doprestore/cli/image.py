@@ -114,11 +114,19 @@ def _shown(value: object) -> str:
     "--strict",
     is_flag=True,
     help="End with exit code 5 where an answer is in doubt: print or drawings, more than half of the values or too much "
-    "that may have been whole replaced, too few steps. The outputs are written all the same.",
+    "that may have been whole replaced, too few steps. The outputs are written all the same. With --skip-existing it needs "
+    "--json, which keeps what is in doubt.",
 )
-@click.option("--recursive", "-r", is_flag=True, help="Restore the pictures in folders, and in theirs.")
-@click.option("--force", is_flag=True, help="Replace files that exist; never the input.")
-@click.option("--skip-existing", is_flag=True, help="Leave pictures alone whose output exists.")
+@click.option(
+    "--recursive",
+    "-r",
+    is_flag=True,
+    help="Restore the pictures in folders, and in theirs. Not entered are the folders of the results, and hidden ones and "
+    "links to folders, which --verbose names, as it does hidden pictures.",
+)
+@click.option("--force", is_flag=True, help="Replace files that exist; never an input.")
+@click.option("--skip-existing", is_flag=True, help="Leave pictures alone whose output exists; in place, "
+              "whose backup does, or whose other files say that they are undamaged.")  # fmt: skip
 @click.option(
     "--in-place",
     metavar="SUFFIX",
@@ -128,7 +136,8 @@ def _shown(value: object) -> str:
 @click.option(
     "--name",
     metavar="PATTERN",
-    help="Names of the files in the folder OUTPUT, of {stem}, {suffix} and {name}, like {stem}_restored{suffix}.",
+    help="Names of the files in the folder OUTPUT, of {stem}, {suffix} and {name}, like {stem}_restored{suffix}. What has "
+    "such a name already is taken for a result and not restored.",
 )
 @click.option("--shard", type=Shard(), default="1/1", help="Do only the K-th of N shares of the list, for job arrays.")
 @click.option(
@@ -166,7 +175,9 @@ def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recurs
       doprestore image scans/ restored/ --recursive --skip-existing
       doprestore image scans/ --recursive --in-place .orig
     """
+    from doprestore.cli.pictures.doubts import DOUBTFUL
     from doprestore.cli.pictures.jobs import Choices, Files, Plan, is_many, plan_in_place, plan_many, plan_one
+    from doprestore.cli.pictures.safety import is_left, skip
 
     if len(paths) < 2 and options["in_place"] is None:
         raise click.UsageError("Missing argument 'OUTPUT'.", click.get_current_context())
@@ -175,6 +186,8 @@ def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recurs
     options["command"] = context.obj
     choices = Choices(**{field.name: options.pop(field.name) for field in fields(Choices)})
     check_checkpoint(context, files.checkpoint)
+    if choices.strict and choices.skip_existing and str(files.json or "-") == "-":
+        raise click.UsageError("--strict with --skip-existing needs --json FILE, which keeps what is in doubt")
     if dask is not None and choices.jobs > 1:
         raise click.UsageError("--jobs is for this machine; on a cluster start more workers")
     settings = image_settings(preset, output=output_kind, **options)
@@ -219,19 +232,17 @@ def command(paths: tuple[str, ...], preset: str, output_kind: str | None, recurs
     if only_look:
         from doprestore.cli.pictures.dry_run import dry_run
 
-        return dry_run(Plan([job], []), settings, choices, lenient=False)
-    if choices.skip_existing and job.is_done():
-        if not choices.quiet:
-            click.echo(one_line(f"{job.output}: exists, skipped"))
-        return 0
-
-    from doprestore.cli.pictures.doubts import DOUBTFUL  # imports torch, and so does the next
-    from doprestore.cli.pictures.one import restore_file
-
+        return dry_run(Plan([job], {}), settings, choices, lenient=False)
     with Interrupt() as interrupt:
-        done = restore_file(job, settings, choices, interrupt)
-        if done is not None and not choices.quiet:
-            click.echo(one_line(done.line), err="-" in (destination, str(files.json)))
+        if is_left(job, choices):
+            what, line = skip(job, choices)
+        else:
+            from doprestore.cli.pictures.batch import outcome  # imports torch, and so does the next
+            from doprestore.cli.pictures.one import restore_file
+
+            what, line = outcome(job, restore_file(job, settings, choices, interrupt), choices)
+        if not choices.quiet:
+            click.echo(one_line(line), err="-" in (destination, str(files.json)))
     if interrupt.received():
         return interrupt.exit_code
-    return DOUBTFUL if choices.strict and done is not None and done.doubtful else 0
+    return DOUBTFUL if what == "doubtful" else 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 
 
@@ -11,6 +13,7 @@ class Interrupt:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self._at_once = False
 
     def __enter__(self) -> Interrupt:
         self._old = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -21,9 +24,20 @@ class Interrupt:
             signal.signal(number, handler)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None:
+        again, self.signal = self.signal is not None, self.signal or number
+        if again or self._at_once:
             raise KeyboardInterrupt
-        self.signal = number
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """A context in which the first signal raises KeyboardInterrupt: reading may wait for ever, and nothing is lost."""
+        self._at_once = True
+        try:
+            if self.received():
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._at_once = False
 
     def received(self) -> bool:
         """Whether to stop."""

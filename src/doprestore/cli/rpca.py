@@ -113,7 +113,8 @@ def command(source: Path, repaired: Path | None, outliers: Path | None, page: Pa
         targets = _default_targets(source)
     _check_targets(source, targets, checkpoint, as_json, force, resume)
     with Interrupt() as interrupt:
-        result, matrix = _solve(source, key, table, settings, interrupt, checkpoint, checkpoint_every, resume)
+        result, matrix = _solve(source, key, table, settings, interrupt, checkpoint, checkpoint_every, resume, targets,
+                                force)  # fmt: skip
         report = _report(source, targets, result, matrix, settings)
         _write(targets, result, matrix, report)
         if checkpoint is not None and not result.interrupted:
@@ -149,7 +150,7 @@ def _check_targets(source: Path, targets: dict[str, Path], checkpoint: Path | No
         check_kind("--repaired", targets["--repaired"], source)
         if as_json and str(targets["--repaired"]) == "-":
             raise UsageError("--json and --repaired - both go to standard output; name a file for one of them")
-    # The outputs of an interrupted session, if any, are those of this one.
+    # What is there may be of the session that this one goes on with; its checkpoint says so once it is read.
     unfinished = resume and checkpoint is not None and os.path.exists(checkpoint)
     beside = {} if checkpoint is None else {"--checkpoint": checkpoint}
     labelled = {"OUTPUT" if flag in ("low_rank", "sparse") else flag: path for flag, path in targets.items()}
@@ -162,11 +163,13 @@ def _check_targets(source: Path, targets: dict[str, Path], checkpoint: Path | No
 
 
 def _solve(source: Path, key: str | None, table: dict[str, Any], settings: MatrixSettings, interrupt: Interrupt,
-           checkpoint: Path | None, every: float, resume: bool) -> tuple[RpcaResult, Matrix]:  # fmt: skip
-    from doprestore.cli.checkpoints import open_checkpoint
+           checkpoint: Path | None, every: float, resume: bool, targets: dict[str, Path],
+           force: bool) -> tuple[RpcaResult, Matrix]:  # fmt: skip
+    from doprestore.cli.checkpoints import open_checkpoint, real_paths
     from doprestore.io.arrays import read_matrix
     from doprestore.io.checkpoint import fingerprint, save_checkpoint
     from doprestore.io.dialect import TableOptions
+    from doprestore.io.files import refuse_existing
     from doprestore.matrix.api import solve  # imports torch
     from doprestore.matrix.data import checked_array
 
@@ -181,9 +184,14 @@ def _solve(source: Path, key: str | None, table: dict[str, Any], settings: Matri
         decisive = {name: value for name, value in vars(settings).items() if name not in ("steps", "device")}
         identity: dict[str, Any] = {"kind": "rpca", "data": fingerprint(values), "settings": decisive}
         state = open_checkpoint(checkpoint, identity, resume)
+        outputs = real_paths(targets.values())
+        own = [] if state is None else state.pop("outputs", [])
+        for flag, path in targets.items():
+            if not force and os.path.realpath(path) not in own:
+                refuse_existing({"OUTPUT" if flag in ("low_rank", "sparse") else flag: path})
 
         def save(state: dict[str, Any]) -> None:
-            save_checkpoint(checkpoint, state, **identity)
+            save_checkpoint(checkpoint, state | {"outputs": outputs}, **identity)
 
     result = run_with_bar(source.name, settings.steps, lambda show: solve(
         values, settings, show, interrupt.received, save, every, state))  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +40,16 @@ def save_checkpoint(path: Path, state: State, *, kind: str, data: str, settings:
     """
     contents = {"format": FORMAT, "version": __version__, "kind": kind, "data": data, "settings": dict(settings)}
     # Always the same temporary name, unlike other outputs: a kill -9 while writing leaves one file, not one each time.
-    part = _part(path)
+    unfinished = part(path)
     try:
-        with open(part, "wb") as file:
+        with open(unfinished, "wb") as file:
             torch.save(contents | {"state": state}, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, path)
+        os.replace(unfinished, path)
     except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink()
         reason = getattr(error, "strerror", None) or "the disk may be full"
         raise OutputError(f"--checkpoint {path}: cannot be written ({reason}); choose another place") from error
 
@@ -85,8 +87,9 @@ def load_checkpoint(path: Path, *, kind: str, data: str, settings: Mapping[str, 
 def remove_checkpoint(path: Path) -> None:
     """Delete the checkpoint of a finished session and what a kill may have left of its writing."""
     path.unlink(missing_ok=True)
-    _part(path).unlink(missing_ok=True)
+    part(path).unlink(missing_ok=True)
 
 
-def _part(path: Path) -> Path:
+def part(path: Path) -> Path:
+    """The name of a checkpoint while it is written."""
     return path.with_name(path.name + ".part")

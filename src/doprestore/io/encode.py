@@ -34,7 +34,7 @@ LOSSY = {"JPEG", "AVIF", "HEIF"}
 # An EXIF tag that points into the old file; it says no more than "R98".
 _INTEROP_IFD = 0xA005
 # The longest side in pixels that a format can have.
-MAX_SIDE = {"JPEG": 65_500, "WEBP": 16_383}
+MAX_SIDE = {"JPEG": 65_500, "WEBP": 16_383, "AVIF": 65_536}
 
 
 def encode(

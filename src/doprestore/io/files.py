@@ -5,12 +5,14 @@ The one rule about files that exist, for every command: an input is never replac
 
 from __future__ import annotations
 
+import errno
+import filecmp
 import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from doprestore.errors import DestinationError, OutputError
@@ -86,34 +88,54 @@ def same_file(one: Path, other: Path) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
 
 
+def same_content(one: Path, other: Path) -> bool:
+    """Whether both files, which exist, hold the same bytes; False where that cannot be read."""
+    try:
+        return os.path.samefile(one, other) or filecmp.cmp(one, other, shallow=False)
+    except OSError:
+        return False
+
+
+def changed(path: Path) -> int | None:
+    """When the file was last changed, in nanoseconds; None where there is none."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return None
+
+
+def set_changed(path: Path, time: int | None) -> None:
+    """Make ``time`` what :func:`changed` returns, where the file system allows it; None is no time."""
+    if time is not None:
+        with suppress(OSError):
+            os.utime(path, ns=(time, time))
+
+
 def back_up(path: Path, backup: Path) -> None:
     """Give the file at ``path`` the second name ``backup``, or copy it there where the file system has no links.
 
     What exists at ``backup`` is never replaced. Raises :class:`OutputError`.
     """
     target = _target(path)
+    if os.path.exists(backup) and same_content(target, backup):
+        return  # an earlier session was stopped right after making it
     try:
         os.link(target, backup)
     except FileExistsError as error:
-        if not same_file(target, backup):  # else an earlier session was killed right after making it
-            raise DestinationError(f"{backup}: exists already; choose another suffix") from error
+        raise DestinationError(f"{backup}: exists already; choose another suffix") from error
     except OSError:
-        with replacing(backup) as temporary:
+        with replacing(backup, new=True) as temporary:
             shutil.copy2(target, temporary)
 
 
-def copy_file(source: Path, output: Path) -> None:
-    """Copy ``source`` byte for byte, whole or not at all. Raises :class:`OutputError`."""
-    with replacing(output) as temporary:
-        shutil.copyfile(source, temporary)
-
-
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, new: bool = False) -> Iterator[Path]:
     """Yield a temporary path in the folder of ``path``; on success it replaces ``path``, else it goes.
 
     A symlink stays a symlink: the file that it points to is the one replaced. The permissions of
-    an existing file are kept. Raises :class:`OutputError` with the reason when writing fails.
+    an existing file are kept. ``new``: nothing is replaced, also not what has come to be there meanwhile.
+
+    Raises :class:`OutputError` with the reason when writing fails, :class:`DestinationError` for what is there.
     """
     target = _target(path)
     temporary = None
@@ -126,8 +148,13 @@ def replacing(path: Path) -> Iterator[Path]:
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
         os.chmod(temporary, _permissions(target))
-        os.replace(temporary, target)
-        temporary = None
+        if new:
+            _link(temporary, target)
+        else:
+            os.replace(temporary, target)
+            temporary = None
+    except FileExistsError as error:
+        raise DestinationError(f"{path}: has come to exist meanwhile; name another, or --force to replace it") from error
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error}); nothing was changed") from error
     finally:
@@ -137,14 +164,50 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8, whole or not at all; raises :class:`OutputError`."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # file names that are not UTF-8
+    write_file(path, as_bytes(text))
+
+
+def as_bytes(text: str) -> bytes:
+    """``text`` as UTF-8; names of files that are none are escaped."""
+    return text.encode("utf-8", errors="backslashreplace")
 
 
 def write_file(path: Path, content: bytes) -> None:
     """Write ``content``, whole or not at all; raises :class:`OutputError`."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
+
+
+def write_together(contents: Mapping[Path, bytes], new: Collection[Path] = (), *, backup: Path | None = None) -> None:
+    """Write several files, or none where one cannot be written; the last of them gets its name last, when all others are
+    there. ``new`` are those that must not replace anything, as in :func:`replacing`; ``backup`` is where the old file of
+    the last one goes, see :func:`back_up`.
+
+    Raises :class:`OutputError`.
+    """
+    paths = list(contents)
+    with ExitStack() as stack:
+        for path in reversed(paths):  # what is entered first ends last
+            temporary = stack.enter_context(replacing(path, new=path in new))
+            with open(temporary, "wb") as file:
+                file.write(contents[path])
+                file.flush()
+                os.fsync(file.fileno())  # a full disk may show here only, and then no file has its name yet
+        if backup is not None:
+            back_up(paths[-1], backup)
+
+
+def _link(temporary: Path, target: Path) -> None:
+    """Give ``temporary`` the name ``target`` as well, or instead where the file system has no links. Raises
+    FileExistsError for what is there."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from error
+        os.rename(temporary, target)
 
 
 def _target(path: Path) -> Path:

@@ -13,11 +13,11 @@ from doprestore.errors import DestinationError, InputError, OutputError, UsageEr
 from doprestore.io import fits, heif
 from doprestore.io.decode import MAX_BYTES, MAX_LARGE, decode, pages
 from doprestore.io.encode import DEPTHS, EXTENSIONS, LOSSY, MAX_SIDE, NO_ALPHA, encode
-from doprestore.io.files import copy_file, replacing
+from doprestore.io.files import write_file
 from doprestore.io.kinds import DEVELOP, RAW, remedy, sniff
 from doprestore.io.picture import Picture, samples_like
 
-__all__ = ["Picture", "check_format", "copy_picture", "read_picture", "write_picture"]
+__all__ = ["Picture", "check_format", "copy_picture", "encode_picture", "picture_file", "read_picture", "write_picture"]
 
 # What can be read, for messages.
 KINDS = "PNG, JPEG, TIFF, WebP, BMP, PPM, NPY, FITS, AVIF or HEIF"
@@ -115,15 +115,39 @@ def write_picture(
     quality: int | None = None,
     subsampling: str | None = None,
 ) -> None:
-    """Write ``pixels``, float (C, H, W), in the format of the extension; "-" is PNG on standard output.
+    """Write what :func:`encode_picture` returns; "-" is standard output.
+
+    Raises as that does, and :class:`OutputError` when writing fails; the old file, if any, is then untouched.
+    """
+    data = encode_picture(path, pixels, like, quality=quality, subsampling=subsampling)
+    if str(path) == "-":
+        write_standard(data)
+    else:
+        write_file(Path(path), data)
+
+
+def write_standard(data: bytes) -> None:
+    """Write ``data`` to standard output."""
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def encode_picture(
+    path: Path | str,
+    pixels: np.ndarray,
+    like: Picture | None = None,
+    *,
+    quality: int | None = None,
+    subsampling: str | None = None,
+) -> bytes:
+    """Return the file of ``pixels``, float (C, H, W), in the format of the extension of ``path``; "-" is PNG.
 
     With ``like``, depth, alpha and metadata are those of that picture, and a pixel equal to the one in ``like.pixels``
     gets the very sample it came from. Without, the file has 8 bits and no metadata. Values outside [0, 1]
     are clipped. ``quality``, 1 to 100, is for JPEG (95 unless given) and WebP (lossless unless given);
     ``subsampling`` for JPEG: "4:4:4" unless given, "4:2:2" or "4:2:0".
 
-    Raises as :func:`check_format` does, and :class:`OutputError` when writing fails; the old file, if any, is
-    then untouched.
+    Raises as :func:`check_format` does, and :class:`OutputError` when the encoder fails.
     """
     check_format(path, like, quality=quality, subsampling=subsampling)
     pixels = np.asarray(pixels)
@@ -133,33 +157,34 @@ def write_picture(
         planes = np.concatenate([planes, source.alpha[None]])
     array = np.ascontiguousarray(planes.transpose(1, 2, 0))
     try:
-        data = encode(array, source.metadata, _kind(path), quality, subsampling)
+        return encode(array, source.metadata, _kind(path), quality, subsampling)
     except (OSError, ValueError) as error:
         raise OutputError(f"{path}: cannot be written in this format ({_reason(error)}); use .png or .tif") from error
-    if str(path) == "-":
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-        return
-    with replacing(Path(path)) as temporary:
-        temporary.write_bytes(data)
 
 
 def copy_picture(source: Path | str, output: Path | str, like: Picture) -> bool:
-    """Copy the file ``source``, which is the picture ``like``, byte for byte to ``output``, if both have one format.
+    """Write what :func:`picture_file` returns to ``output``, and return whether there is such a file. Raises
+    :class:`OutputError`."""
+    data = picture_file(source, output, like)
+    if data is not None:
+        write_file(Path(output), data)
+    return data is not None
 
-    Returns whether it did: not for standard input or output, another format, or a file that has changed meanwhile.
-    Raises :class:`OutputError`.
+
+def picture_file(source: Path | str, output: Path | str, like: Picture) -> bytes | None:
+    """The file ``source``, which is the picture ``like``, byte for byte, if ``output`` is to have the same format.
+
+    None for standard input or output, another format, or a file that has changed meanwhile.
     """
     if "-" in (str(source), str(output)) or like.kind != _kind(output):
-        return False
+        return None
     try:
+        data = _load(source, str(source))
         now = read_picture(source, gaps=True)
     except InputError:
-        return False  # several pages, or no longer there
-    if not np.array_equal(now.samples, like.samples, equal_nan=now.samples.dtype.kind == "f"):
-        return False
-    copy_file(Path(source), Path(output))
-    return True
+        return None  # several pages, or no longer there
+    same = np.array_equal(now.samples, like.samples, equal_nan=now.samples.dtype.kind == "f")
+    return data if same else None
 
 
 def count_pages(path: Path | str) -> int:
@@ -178,6 +203,8 @@ def count_pages(path: Path | str) -> int:
 
 def _load(path: Path | str, name: str) -> bytes:
     try:
+        if str(path) == "-" and sys.stdin is None:
+            raise InputError(f"{name}: is closed; name a file")
         if str(path) == "-":
             data = sys.stdin.buffer.read(MAX_BYTES + 1)
         else:

@@ -22,6 +22,16 @@ def check_log(path: Path) -> None:
         raise UsageError(f"--log {path}: must end in .csv or .jsonl")
 
 
+def is_log(path: Path) -> bool:
+    """Whether the file is one of these logs by its first line, or empty, as it is for a moment after its start."""
+    try:
+        with open(path, "rb") as file:
+            first = file.readline(1000).rstrip()
+    except OSError:
+        return False
+    return first in (b"", ",".join(COLUMNS).encode()) or first.startswith(f'{{"{COLUMNS[0]}": '.encode())
+
+
 class LogWriter:
     """Write rows to ``path``, as CSV or as JSON lines by its extension (.csv, .jsonl).
 

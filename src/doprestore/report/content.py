@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,14 +29,24 @@ def panel(pictures: Mapping[str, Tensor], gap: int = 4) -> Tensor:
     """
     colour = [picture.expand(3, -1, -1) for picture in pictures.values()]
     height, width = colour[0].shape[1:]
-    font = ImageFont.load_default()
-    room = max(width, *(math.ceil(font.getlength(name)) for name in pictures))
-    page = torch.ones(3, LABEL + height + gap, gap + len(colour) * (room + gap))
+    room = _room(pictures, width)
+    page = torch.ones(3, *panel_size(pictures, height, width, gap))
     for index, (name, picture) in enumerate(zip(pictures, colour, strict=True)):
         left = gap + index * (room + gap)
         page[:, LABEL : LABEL + height, left : left + width] = picture
         page[:, :LABEL, left : left + room] = _label(name, room)
     return page
+
+
+def panel_size(names: Iterable[str], height: int, width: int, gap: int = 4) -> tuple[int, int]:
+    """(H', W') of the :func:`panel` of pictures (C, ``height``, ``width``) with these names."""
+    names = list(names)
+    return LABEL + height + gap, gap + len(names) * (_room(names, width) + gap)
+
+
+def _room(names: Iterable[str], width: int) -> int:
+    font = ImageFont.load_default()
+    return max(width, *(math.ceil(font.getlength(name)) for name in names))
 
 
 def _label(text: str, width: int) -> Tensor:

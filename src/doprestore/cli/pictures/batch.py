@@ -10,6 +10,7 @@ from doprestore.cli.interrupt import Interrupt
 from doprestore.cli.pictures.doubts import DOUBTFUL
 from doprestore.cli.pictures.jobs import Choices, Job, Plan, make_folders
 from doprestore.cli.pictures.one import Done, restore_file
+from doprestore.cli.pictures.safety import is_left, skip
 from doprestore.cli.screen import MINUTE, Meter, count, duration, say
 from doprestore.errors import DoprestoreError
 from doprestore.image.settings import ImageSettings
@@ -25,8 +26,8 @@ class Report:
         self._plan = plan
         self._quiet = choices.quiet
         self._start = time.perf_counter()
-        for path in plan.others if choices.verbose else ():
-            say(f"doprestore: {path}: no picture, left alone", error=True)
+        for path, why in plan.others.items() if choices.verbose else ():
+            say(f"doprestore: {path}: {why}, left alone", error=True)
 
     def meter(self) -> Meter:
         """The pictures that are done, of all."""
@@ -38,8 +39,7 @@ class Report:
             line = text if str(job.source) in text else f"{job.source}: {text}"
             say(f"doprestore: error: {line}", error=True)
         elif not self._quiet:
-            told = {"interrupted": f"{job.output}: interrupted, not written", "skipped": f"{job.output}: exists, skipped"}
-            say(told.get(what, text))
+            say(text)
         self.counts[what] += 1
 
     def close(self) -> None:
@@ -89,14 +89,14 @@ def restore_many(plan: Plan, settings: ImageSettings, choices: Choices, interrup
 def attempt(job: Job, settings: ImageSettings, choices: Choices, interrupt: Interrupt) -> tuple[str, str]:
     """Restore one of many; never raises what is the matter with one picture.
 
-    Returns ("restored", the line that sums it up) or, under --strict, ("doubtful", that line), ("skipped", ""),
-    ("interrupted", "") or ("failed", the reason).
+    Returns what became of it ("restored" or, under --strict, "doubtful", "skipped", "interrupted", "failed") and the line
+    that says so, or the reason of a failure.
     """
     try:
         if job.error is not None:
             raise job.error
-        if choices.skip_existing and job.is_done():
-            return "skipped", ""
+        if is_left(job, choices):
+            return skip(job, choices)
         make_folders(job)
         done = restore_file(job, settings, choices, interrupt, nested=True)
     except (DoprestoreError, MemoryError) as error:
@@ -106,11 +106,11 @@ def attempt(job: Job, settings: ImageSettings, choices: Choices, interrupt: Inte
     except Exception as error:  # a bug of ours, or of a library: the other pictures still count
         traceback.print_exc()
         return "failed", f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"
-    return outcome(done, choices)
+    return outcome(job, done, choices)
 
 
-def outcome(done: Done | None, choices: Choices) -> tuple[str, str]:
+def outcome(job: Job, done: Done | None, choices: Choices) -> tuple[str, str]:
     """What a picture that has not failed comes to, as :func:`attempt` says it."""
     if done is None:
-        return "interrupted", ""
+        return "interrupted", f"{job.output}: interrupted, not written"
     return "doubtful" if choices.strict and done.doubtful else "restored", done.line

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from doprestore.cli.interrupt import Interrupt
 from doprestore.cli.pictures.jobs import Choices, Files, Job, Plan, make_folders
+from doprestore.cli.pictures.safety import is_left, skip
 from doprestore.errors import DoprestoreError, InputError, UsageError
 from doprestore.image.settings import ImageSettings
 
@@ -50,8 +51,8 @@ def restore_on_cluster(plan: Plan, settings: ImageSettings, choices: Choices, in
         for job in plan.jobs:
             if job.error is not None:
                 report.count(job, "failed", str(job.error))
-            elif choices.skip_existing and job.is_done():
-                report.count(job, "skipped", "")
+            elif is_left(job, choices):
+                report.count(job, *skip(job, choices))
                 meter.skip()
             else:
                 future = client.submit(restore_task, _absolute(job), settings, choices, retries=RETRIES, pure=False)
@@ -82,8 +83,10 @@ def restore_task(job: Job, settings: ImageSettings, choices: Choices) -> tuple[s
         # A picture takes all cores, and the network's start is drawn from a generator of the whole process.
         with _ONE_AT_A_TIME:
             make_folders(job)
-            done = restore_file(job, settings, choices, Interrupt(), nested=True)
-            return outcome(done, choices)
+            # What exists has been refused before. What has come since is of another try of this task, whose worker died
+            # or is leaving, and is replaced; a file of somebody else that comes in between is not told from it.
+            done = restore_file(job, settings, replace(choices, force=True), Interrupt(), nested=True)
+            return outcome(job, done, choices)
     except DoprestoreError as error:
         return "failed", str(error)
 

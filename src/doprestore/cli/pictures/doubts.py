@@ -1,11 +1,18 @@
-"""When the answer for a picture is in doubt: what a person should know, and what --strict makes an exit code of."""
+"""When the answer for a picture is in doubt: what a person should know, and what --strict makes an exit code of.
+
+Imports no torch.
+"""
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from doprestore.image.recovery import ImageResult
 from doprestore.image.settings import PRESETS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from doprestore.image.recovery import ImageResult
 
 # The exit code under --strict: the outputs are written, but somebody should look at them.
 DOUBTFUL = 5

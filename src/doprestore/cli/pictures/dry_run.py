@@ -47,8 +47,8 @@ def dry_run(plan: Plan, settings: ImageSettings, choices: Choices, *, lenient: b
             continue
         estimates.append(estimate)
         tell(line)
-    for path in plan.others:
-        tell(f"{path}: no picture, left alone")
+    for path, why in plan.others.items():
+        tell(f"{path}: {why}, left alone")
     parts = [f"{len(estimates)} to restore"]
     parts += [f"{number} {what}" for number, what in ((skipped, "skipped"), (failed, "failed")) if number]
     total = f"{_time(_sum(estimates, choices.jobs, estimator.start if estimates else 0.0))}, "

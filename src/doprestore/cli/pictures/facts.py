@@ -8,7 +8,6 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +17,6 @@ from doprestore._version import __version__
 from doprestore.cli.pictures.jobs import Job
 from doprestore.image.recovery import ImageResult
 from doprestore.image.settings import REFERENCE_SIDE, ImageSettings
-from doprestore.io.files import write_text
 from doprestore.io.images import Picture
 from doprestore.machine import device_name, threads, uses_bfloat16
 from doprestore.metrics import psnr
@@ -83,15 +81,14 @@ def as_json(facts: dict[str, Any]) -> str:
     return json.dumps(facts, indent=2) + "\n"
 
 
-def write_report(
-    path: Path,
+def as_page(
     facts: dict[str, Any],
     rows: Sequence[Mapping[str, float | None]],
     picture: Picture,
     result: ImageResult,
     clean: Tensor | None,
-) -> None:
-    """Before, after, what was found, how it went: one page of HTML."""
+) -> str:
+    """The report: before, after, what was found, how it went: one page of HTML."""
     pictures = {
         "before": torch.from_numpy(picture.pixels),
         "after": result.restored,
@@ -107,7 +104,7 @@ def write_report(
         curves=curves(rows) if result.settings.is_paper else curves(rows, "errors of the search, then the loss of the fit"),
         histogram=histogram(result.outliers, result.found),
     )
-    write_text(path, report_html(report))
+    return report_html(report)
 
 
 # What would be two widths in a report: of the picture and of the network.

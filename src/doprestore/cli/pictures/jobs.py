@@ -7,10 +7,14 @@ import string
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from doprestore.errors import DestinationError, DoprestoreError, InputError, UsageError
+from doprestore.cli.pictures.safety import check, check_all
+from doprestore.cli.pictures.walk import find_pictures
+from doprestore.errors import DestinationError, DoprestoreError, UsageError
 from doprestore.io.encode import EXTENSIONS
-from doprestore.io.files import check_targets, make_folder, refuse_existing, same_file
+from doprestore.io.files import changed, make_folder, same_content, same_file
 
+# Files that are read beside the input.
+READ = ("--clean", "--mask")
 # Files beside the output, and what they are called when there are many pictures.
 SUFFIXES = {"log": ".csv", "outliers": ".png", "panel": ".png", "checkpoint": ".ckpt",
             "json": ".json", "report": ".html"}  # fmt: skip
@@ -69,23 +73,40 @@ class Job:
     page: int | None = None
     error: DoprestoreError | None = None
 
+    def inputs(self) -> dict[str, Path]:
+        """Flag -> path of what is read."""
+        return {"INPUT": self.source} | {flag: path for flag, path in self.files.given().items() if flag in READ}
+
+    def targets(self) -> dict[str, Path]:
+        """Flag -> path of what is written; in place the backup stands for the output, for it is what is new."""
+        place = self.output if self.backup is None else self.backup
+        return {"OUTPUT": place} | {flag: path for flag, path in self.files.given().items() if flag not in READ}
+
     def is_begun(self) -> bool:
         """Whether a checkpoint says that what there is comes from a session that is not finished."""
         return self.files.checkpoint is not None and os.path.exists(self.files.checkpoint)
 
     def is_done(self) -> bool:
         """Whether the output is there, and not just what an interrupted session has left."""
-        if self.backup is not None:  # made a moment before the output, of which it is then another name
-            return os.path.exists(self.backup) and not same_file(self.backup, self.output)
-        return os.path.exists(self.output) and not self.is_begun()
+        if self.backup is None:
+            return os.path.exists(self.output) and not self.is_begun()
+        if os.path.exists(self.backup):  # made a moment before the output, and the same until then
+            return not same_content(self.backup, self.output)
+        # An undamaged picture has no backup. The files beside it have its own time then, and until it is changed.
+        beside = self.beside()
+        return bool(beside) and {changed(path) for path in beside} == {changed(self.output)}
+
+    def beside(self) -> list[Path]:
+        """The files that stay beside the output."""
+        return [path for flag, path in self.targets().items() if flag not in ("OUTPUT", "--checkpoint")]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The pictures to restore, and the files in the folders that are left alone because they are none."""
+    """The pictures to restore, and what else lies in the folders with the reason why it is left alone."""
 
     jobs: list[Job]
-    others: list[Path]
+    others: dict[Path, str]
 
 
 def plan_one(source: Path, output: Path, files: Files, choices: Choices) -> Job:
@@ -101,7 +122,7 @@ def plan_one(source: Path, output: Path, files: Files, choices: Choices) -> Job:
                 f"{output}: exists already; for several pictures the last name is a folder, and --force replaces a file"
             )
         raise DestinationError(f"{output}: is also the input; give another name, or --in-place SUFFIX to replace it")
-    _check(job, choices)
+    check(job, choices)
     return job
 
 
@@ -153,32 +174,23 @@ def _plan(
     for name in SUFFIXES:
         if (path := getattr(files, name)) is not None and os.path.isfile(path):
             raise DestinationError(f"--{name} {path}: is a file; with several pictures name a folder")
-    found, others = _expand(sources, destination, recursive)
-    planned = [
-        _job(source, own, destination, files, choices, page)
-        for source, name in found
-        for own, page in _pages(source, name, choices.page)
-    ]
+    results = [path for name in SUFFIXES if (path := getattr(files, name)) is not None]
+    found, others = find_pictures(sources, results if destination is None else [*results, destination], recursive)
+    planned = []
+    for path, own_name, error in found:
+        if error is None:
+            pages = _pages(path, own_name, choices.page)
+            planned += [_job(path, own, destination, files, choices, page) for own, page in pages]
+        else:
+            planned.append(Job(path, path, Files(), error=error))
     if choices.name is not None:  # what an earlier session has written beside its pictures is not a picture to restore
         written = {os.path.realpath(job.output) for job in planned if not same_file(job.source, job.output)}
-        others += [job.source for job in planned if os.path.realpath(job.source) in written]
+        if choices.force and not choices.skip_existing:  # then it would be replaced, and whoever names it wants it kept
+            written -= {os.path.realpath(source) for source in sources}
+        others |= {job.source: "named as a result" for job in planned if os.path.realpath(job.source) in written}
         planned = [job for job in planned if os.path.realpath(job.source) not in written]
-    jobs: list[Job] = []
-    taken: dict[Path, Path] = {}
-    for job in planned:
-        source, problem = job.source, None
-        try:
-            if os.path.isdir(source):
-                raise InputError(f"{source}: is a folder; add --recursive for the pictures in it")
-            if job.output in taken:
-                raise DestinationError(f"{source}: {job.output} is already the output of {taken[job.output]}; rename one")
-            taken[job.output] = source
-            _check(job, choices)
-        except DoprestoreError as error:
-            problem = error
-        jobs.append(replace(job, error=problem))
     k, n = shard
-    return Plan(jobs[k - 1 :: n], others)
+    return Plan(check_all(planned, choices)[k - 1 :: n], others)
 
 
 def _pages(source: Path, name: Path, page: int | str | None) -> list[tuple[Path, int | None]]:
@@ -224,33 +236,6 @@ def make_folders(job: Job) -> None:
         make_folder(folder)
 
 
-def _expand(sources: list[str], destination: Path | None, recursive: bool) -> tuple[list[tuple[Path, Path]], list[Path]]:
-    """(source, name below the destination) of every picture, and what else lies in the folders; a folder that is not
-    entered stands for itself."""
-    found: list[tuple[Path, Path]] = []
-    others: list[Path] = []
-    for source in map(Path, sources):
-        if not (recursive and os.path.isdir(source)):
-            found.append((source, Path(source.name)))
-            continue
-        for folder, inner, names in os.walk(source):
-            # What an earlier session has written below the source is not a source; hidden folders are caches.
-            inner[:] = sorted(name for name in inner if name[0] != "." and not _is_at(Path(folder, name), destination))
-            for name in sorted(names):
-                path = Path(folder, name)
-                if name[0] == ".":
-                    continue
-                if path.suffix.lower() in EXTENSIONS:
-                    found.append((path, path.relative_to(source)))
-                else:
-                    others.append(path)
-    return found, others
-
-
-def _is_at(folder: Path, destination: Path | None) -> bool:
-    return destination is not None and same_file(folder, destination)
-
-
 def _files_for(files: Files, name: Path) -> Files:
     """The files of the picture ``name`` in the folders that ``files`` names; --clean and --mask may be one for all."""
     own = {}
@@ -262,28 +247,3 @@ def _files_for(files: Files, name: Path) -> Files:
         elif path is not None and os.path.isdir(path):
             own[field.name] = path / name
     return replace(files, **own)
-
-
-def _check(job: Job, choices: Choices) -> None:
-    """Refuse what is not there and what would overwrite a file, before any work."""
-    targets = job.files.given()
-    inputs = {"INPUT": job.source} | {flag: targets.pop(flag) for flag in ("--clean", "--mask") if flag in targets}
-    for path in inputs.values():
-        if str(path) != "-" and not os.path.exists(path):
-            raise InputError(f"{path}: no such file; check the name")
-    # In place it is the backup that is new, and the only original once it is made: not even --force replaces it.
-    place = job.output if job.backup is None else job.backup
-    new = {} if job.backup is not None and os.path.exists(place) else {"OUTPUT": place}
-    check_targets(new | targets, inputs, force=True)
-    if choices.skip_existing and job.is_done():
-        return
-    if job.backup is not None and job.is_done():
-        raise DestinationError(
-            f"{job.backup}: exists already and may be the only original; move it away, or choose another suffix"
-        )
-    if choices.force or job.is_begun():
-        return
-    targets.pop("--checkpoint", None)  # which has --resume
-    if choices.resume:
-        targets.pop("--log", None)  # of a session that was killed before its first checkpoint
-    refuse_existing(targets if job.backup is not None else new | targets)

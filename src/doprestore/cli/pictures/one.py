@@ -14,8 +14,9 @@ import torch
 
 from doprestore.cli.interrupt import Interrupt
 from doprestore.cli.pictures.doubts import is_doubtful, is_too_short, warnings
-from doprestore.cli.pictures.facts import as_json, describe, write_report
+from doprestore.cli.pictures.facts import as_json, as_page, describe
 from doprestore.cli.pictures.jobs import SUFFIXES, Choices, Job
+from doprestore.cli.pictures.safety import refuse_to_replace
 from doprestore.cli.pictures.session import Inputs, Session
 from doprestore.cli.screen import count, say
 from doprestore.errors import InputError, UsageError
@@ -23,13 +24,15 @@ from doprestore.image.recovery import ImageResult
 from doprestore.image.settings import ImageSettings
 from doprestore.io.checkpoint import fingerprint
 from doprestore.io.encode import EXTENSIONS, LOSSY
-from doprestore.io.files import back_up, check_output, write_text
-from doprestore.io.images import Picture, check_format, copy_picture, read_picture, write_picture
+from doprestore.io.files import as_bytes, changed, check_output, set_changed, write_together
+from doprestore.io.images import Picture, check_format, encode_picture, picture_file, read_picture, write_standard
 from doprestore.io.log import check_log
 from doprestore.machine import choose_device
 from doprestore.metrics import psnr
-from doprestore.report.content import outlier_map, panel
+from doprestore.report.content import outlier_map, panel, panel_size
 
+# The names in a panel, left to right; the last is there with --clean.
+PANEL = ("input", "restored", "damage found", "clean")
 # The share of its range that the middle 90 % of the samples of deep data should fill; else a line names --range.
 FILLED = 0.1
 
@@ -48,53 +51,83 @@ def restore_file(
     """Restore one picture, write its files and say what was done.
 
     Everything that can be refused is refused before the work starts. An interrupted session writes the restoration as
-    it stands. ``nested``, for one of many or one in place: the bar lies below another, and an interrupted session writes
-    nothing and returns None, because --skip-existing would take the output for finished.
+    it stands; or nothing, and returns None, while it reads and where --skip-existing would take the output for
+    finished: with it, and ``nested``, for one of many or one in place, whose bar lies below another.
     """
     output, files = job.output, job.files
+    read_at = changed(job.source)
     choose_device(settings.device)
-    picture, inputs, encoding = read_inputs(job, choices, lenient=nested)
+    try:
+        with interrupt.at_once():
+            picture, inputs, encoding = read_inputs(job, choices, lenient=nested)
+    except KeyboardInterrupt:
+        if not interrupt.received():
+            raise
+        return None
     if not choices.quiet:
         _advise_range(job.source, picture)
     if choices.verbose:
         _tell(job, picture, settings)
     check_places(job)
-    damaged, clean, mask = inputs.damaged, inputs.clean, inputs.mask
-    session = Session(inputs, settings, choices, files, interrupt, nested)
+    session = Session(inputs, settings, choices, job, interrupt, nested)
+    refuse_to_replace(job, choices, session.own)
+    # What is not there yet is nobody's to replace, whatever comes to be there meanwhile.
+    new = set() if choices.force else {path for path in (output, *job.targets().values()) if not os.path.exists(path)}
     result = session.recover()
-    for warning in () if choices.quiet else warnings(result, mask):
+    for warning in () if choices.quiet else warnings(result, inputs.mask):
         say(f"doprestore: {job.source}: {warning}", error=True)
-    if result.interrupted and nested:
+    if result.interrupted and (nested or (choices.skip_existing and files.checkpoint is None)):
         if files.log is not None and files.checkpoint is None:  # nothing goes on with it, and it would be in the way
             with contextlib.suppress(OSError):
                 os.unlink(files.log)
         return None
-    copied = _is_whole(result, job, choices) and _left_alone(job, picture)
-    if not copied:
-        if job.backup is not None:
-            back_up(output, job.backup)
-        write_picture(output, result.restored.numpy(), like=picture, **encoding)
-        if picture.metadata.converted is not None and not choices.quiet:
-            say(f"doprestore: {job.source}: was converted {picture.metadata.converted}", error=True)
-    if files.outliers is not None:
-        write_picture(files.outliers, outlier_map(result.outliers).numpy())
-    if files.panel is not None:
-        parts = {"input": damaged, "restored": result.restored, "damage found": outlier_map(result.outliers)}
-        write_picture(files.panel, panel(parts if clean is None else parts | {"clean": clean}).numpy())
-    facts = describe(job, picture, result, session.pieces, clean, mask)
-    facts |= {"command": choices.command, "threads": session.threads, "doubtful": is_doubtful(result, mask)}
-    if files.json is not None:
-        if str(files.json) == "-":
-            click.echo(as_json(facts), nl=False)
-        else:
-            write_text(files.json, as_json(facts))
-    if files.report is not None:
-        write_report(files.report, facts, session.rows, picture, result, clean)
+    facts = describe(job, picture, result, session.pieces, inputs.clean, inputs.mask)
+    doubtful = is_doubtful(result, inputs.mask)
+    facts |= {"command": choices.command, "threads": session.threads, "doubtful": doubtful}
+    whole = _is_whole(result, job, choices)
+    left = whole and job.backup is not None  # where it is
+    copied = picture_file(job.source, output, picture) if whole and not left else None
+    contents = _files_beside(job, facts, session.rows, picture, inputs, result)
+    if not left:
+        restored = encode_picture(output, result.restored.numpy(), picture, **encoding) if copied is None else copied
+        contents[output] = restored
+    _write(contents, new, None if left else job.backup)
+    for path in job.beside() if left else ():
+        set_changed(path, read_at)  # by which Job.is_done() knows them
+    if str(files.json) == "-":
+        click.echo(as_json(facts), nl=False)
+    as_it_was = left or copied is not None
+    if picture.metadata.converted is not None and not as_it_was and not choices.quiet:
+        say(f"doprestore: {job.source}: was converted {picture.metadata.converted}", error=True)
     session.finished(result)
-    line = _summary(output, damaged, result, session.pieces, clean) + (
-        ", nothing to do: the file as it was" if copied else ""
-    )
-    return Done(line, facts, is_doubtful(result, mask))
+    line = _summary(output, inputs.damaged, result, session.pieces, inputs.clean)
+    return Done(line + (", nothing to do: the file as it was" if as_it_was else ""), facts, doubtful)
+
+
+def _files_beside(
+    job: Job, facts: dict[str, Any], rows: list[dict[str, Any]], picture: Picture, inputs: Inputs, result: ImageResult
+) -> dict[Path, bytes]:
+    """What goes to the files beside the output, by path."""
+    files, contents = job.files, {}
+    if files.outliers is not None:
+        contents[files.outliers] = encode_picture(files.outliers, outlier_map(result.outliers).numpy())
+    if files.panel is not None:
+        shown = [inputs.damaged, result.restored, outlier_map(result.outliers), inputs.clean]
+        parts = {name: part for name, part in zip(PANEL, shown, strict=True) if part is not None}
+        contents[files.panel] = encode_picture(files.panel, panel(parts).numpy())
+    if files.json is not None and str(files.json) != "-":
+        contents[files.json] = as_bytes(as_json(facts))
+    if files.report is not None:
+        contents[files.report] = as_bytes(as_page(facts, rows, picture, result, inputs.clean))
+    return contents
+
+
+def _write(contents: dict[Path, bytes], new: set[Path], backup: Path | None) -> None:
+    """Write the files, the output last: where it is, all is there."""
+    standard = contents.pop(Path("-"), None)
+    write_together(contents, new, backup=backup)
+    if standard is not None:
+        write_standard(standard)
 
 
 def check_places(job: Job, *, new_folders: bool = False) -> None:
@@ -129,9 +162,11 @@ def read_inputs(job: Job, choices: Choices, *, lenient: bool) -> Ready:
     files, encoding = job.files, _encoding(choices, job.output, lenient)
     picture = read_picture(job.source, page=job.page, black_white=choices.black_white, gaps=True)
     check_format(job.output, picture, **encoding)
-    for path, channels in ((files.outliers, len(picture.samples)), (files.panel, 3)):
-        if path is not None:
-            check_format(path, Picture(np.zeros((channels, 1, 1), np.uint8)))
+    channels, *size = picture.samples.shape
+    if files.outliers is not None:
+        check_format(files.outliers, _blank(channels, *size))
+    if files.panel is not None:
+        check_format(files.panel, _blank(3, *panel_size(PANEL if files.clean is not None else PANEL[:-1], *size)))
     clean = None if files.clean is None else _read_clean(files.clean, picture)
     mask = None if files.mask is None else _read_mask(files.mask, picture)
     if picture.unknown is not None:
@@ -145,19 +180,16 @@ def read_inputs(job: Job, choices: Choices, *, lenient: bool) -> Ready:
     return Ready(picture, Inputs(name, torch.from_numpy(picture.pixels), mask, clean, data), encoding)
 
 
+def _blank(channels: int, height: int, width: int) -> Picture:
+    """A picture of 8 bits that takes no memory, to ask what a format can hold."""
+    return Picture(np.broadcast_to(np.uint8(0), (channels, height, width)))
+
+
 def _is_whole(result: ImageResult, job: Job, choices: Choices) -> bool:
     """Whether nothing was found, and nothing else is asked for that would make another file of the picture."""
     composed = result.settings.output == "composed"
     plain = choices.quality is None and choices.subsampling is None and job.page is None
     return composed and plain and not result.interrupted and not bool(result.found.any())
-
-
-def _left_alone(job: Job, picture: Picture) -> bool:
-    """Leave the file of a whole picture as it is: where it is, or copied byte for byte to an output of its format.
-
-    So a JPEG is not compressed a second time. Returns whether that could be done.
-    """
-    return job.backup is not None or copy_picture(job.source, job.output, picture)
 
 
 def _encoding(choices: Choices, output: Path, lenient: bool) -> dict[str, Any]:

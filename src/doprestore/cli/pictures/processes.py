@@ -16,6 +16,7 @@ from doprestore import machine
 from doprestore.cli.interrupt import Interrupt
 from doprestore.cli.pictures.batch import Report, attempt
 from doprestore.cli.pictures.jobs import Choices, Job, Plan
+from doprestore.cli.streams import guarded
 from doprestore.image.settings import ImageSettings
 
 # Not fork: CUDA does not survive it, nor do PyTorch's threads.
@@ -64,11 +65,9 @@ def work(pipe: Connection, stop: Event, settings: ImageSettings, choices: Choice
     for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C and Slurm reach every process of the group
         signal.signal(number, signal.SIG_IGN)
     machine.use_threads(threads)
-    try:
+    with guarded(), suppress(BrokenPipeError, EOFError, ConnectionResetError):
         while True:
             pipe.send(attempt(pipe.recv(), settings, choices, StopEvent(stop)))
-    except (BrokenPipeError, EOFError, ConnectionResetError):
-        pass
 
 
 def restore_at_once(plan: Plan, settings: ImageSettings, choices: Choices, interrupt: Interrupt) -> Report:

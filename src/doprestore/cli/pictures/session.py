@@ -14,7 +14,7 @@ from torch import Tensor
 
 from doprestore.cli.checkpoints import Checkpoint
 from doprestore.cli.interrupt import Interrupt
-from doprestore.cli.pictures.jobs import Choices, Files
+from doprestore.cli.pictures.jobs import Choices, Job
 from doprestore.cli.screen import Meter, say
 from doprestore.drive import Progress
 from doprestore.image.portions import Portions
@@ -43,7 +43,7 @@ class Session:
         inputs: Inputs,
         settings: ImageSettings,
         choices: Choices,
-        files: Files,
+        job: Job,
         interrupt: Interrupt,
         nested: bool,
     ):
@@ -51,10 +51,10 @@ class Session:
         self.settings = settings
         self.rows: list[dict[str, Any]] = []
         self._choices = choices
-        self._files = files
+        self._job = job
         self._interrupt = interrupt
         self._nested = nested
-        self._writer = LogWriter(files.log) if files.log is not None else None
+        self._writer = LogWriter(job.files.log) if job.files.log is not None else None
         self._portions = Portions(
             tuple(inputs.damaged.shape),
             settings,
@@ -69,6 +69,11 @@ class Session:
         self.threads = self._threads()
         with working_threads(self.threads):
             return self._portions.repeat(self._attempt, may_shrink=self._is_fresh, shrunk=self._start_again)
+
+    @property
+    def own(self) -> frozenset[str]:
+        """The real paths of what the session that this one goes on with has written, or would have."""
+        return frozenset() if self._checkpoint is None else self._checkpoint.outputs
 
     @property
     def pieces(self) -> int:
@@ -138,7 +143,7 @@ class Session:
         self._checkpoint = self._new_checkpoint(resume=False)
 
     def _new_checkpoint(self, resume: bool) -> Checkpoint | None:
-        if self._files.checkpoint is None:
+        if self._job.files.checkpoint is None:
             return None
         identity = {
             "kind": "image",
@@ -146,11 +151,12 @@ class Session:
             "settings": asdict(self.settings),
         }
         return Checkpoint(
-            self._files.checkpoint,
+            self._job.files.checkpoint,
             identity,
             every=self._choices.checkpoint_every,
             resume=resume,
             interrupt=self._interrupt,
+            outputs=[self._job.output, *self._job.targets().values()],
         )
 
     def _tell(self, text: str) -> None:
