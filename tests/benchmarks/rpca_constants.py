@@ -14,7 +14,9 @@ within 1. Columns: solved of each kind, the median error ‖X̂ − X‖_F / ‖
 Modules that these would not reach have problems of their own. sensing: general measurements. narrow, narrow_fit and
 relations: tables of 100x8 of rpca_table_problems.py, solved where precision and recall are 0.9 or more and the rank is
 right to within 1. tall: exact matrices of 20 000x200, rank 20. readings: tables of 40x50 and 120x40 with a constant of
-1000, off by 100 on 30 % of their cells; a claim of `exact` is right or wrong.
+1000, off by 100 on 30 % of their cells; a claim of `exact` is right or wrong. split and data: tables of two directions, a
+mean and noise of 1 %, none or 5 % of the cells wrong, in units from 1e-3 to 1e3, and one more column of which the others say
+nothing, where what is rare is right (rain, a flag, a skewed law) or wrong (noise with 2 % of gross errors).
 """
 
 from __future__ import annotations
@@ -43,6 +45,12 @@ NOISY = ((200, 200, 5, 0.1), (500, 30, 3, 0.05), (100, 100, 2, 0.1))  # the same
 NARROW = ("mean", "unequal noise", "fill 5%", "exact plain")  # kinds of tables
 TALL = (0.1, 0.3)  # shares of outliers
 SHIFTED = ((40, 50), (120, 40))  # rows, columns
+STRANGE = {
+    "rain": lambda rng, rows: np.where(rng.random(rows) < 0.85, 0, rng.exponential(2, rows)),
+    "rare rain": lambda rng, rows: np.where(rng.random(rows) < 0.97, 0, rng.exponential(2, rows)),
+    "flag": lambda rng, rows: (rng.random(rows) < 0.1).astype(float),
+    "skewed": lambda rng, rows: np.exp(1.5 * rng.standard_normal(rows)),
+}  # columns of which no cell is wrong
 SENSED = ((8, 8, 2, 200), (10, 6, 1, 120))  # rows, columns, rank, measurements
 
 
@@ -155,8 +163,38 @@ def score_shifted(seeds: int) -> str:
             f"{time.process_time() - start:.1f} s")  # fmt: skip
 
 
+def score_strange(seeds: int) -> str:
+    start = time.process_time()
+    spoilt, found, flagged, right = [], [], 0, 0
+    for name in (*STRANGE, "noise"):
+        for rows, columns, share in ((200, 10, 0.0), (200, 10, 0.05), (500, 30, 0.05)):
+            for seed in range(seeds):
+                rng = np.random.default_rng([seed, rows, columns])
+                good = low_rank(rows, columns, 2, rng) + rng.normal(size=columns) + 0.01 * rng.normal(size=(rows, columns))
+                wrong = rng.random((rows, columns + 1)) < share
+                if name == "noise":
+                    extra = rng.normal(size=rows)
+                    wrong[:, -1] = rng.random(rows) < 0.02
+                else:
+                    extra = STRANGE[name](rng, rows)
+                    wrong[:, -1] = False
+                table = np.column_stack([good, extra])
+                table[wrong] += 20
+                result = rpca(table * 10 ** rng.uniform(-3, 3, columns + 1))
+                bad = result.sparse != 0
+                flagged += int((bad & ~wrong)[:, :-1].sum())
+                right += int((~wrong)[:, :-1].sum())
+                if name == "noise":
+                    found.append(bad[wrong[:, -1], -1].mean())
+                else:
+                    spoilt.append(bad[:, -1].mean())
+    return (f"of strange columns {np.mean(spoilt):.2%} spoilt, in {np.count_nonzero(spoilt)} of {len(spoilt)}; of wrong "
+            f"cells in noise {np.mean(found):.0%} found; of right ones elsewhere {flagged / right:.2%} flagged; "
+            f"{time.process_time() - start:.1f} s")  # fmt: skip
+
+
 SCORES = {"sensing": score_sensing, "narrow": score_narrow, "narrow_fit": score_narrow, "relations": score_narrow,
-          "tall": score_tall, "readings": score_shifted}  # fmt: skip
+          "tall": score_tall, "readings": score_shifted, "split": score_strange, "data": score_strange}  # fmt: skip
 
 
 def main() -> None:

@@ -17,6 +17,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 # The largest --quality.
 MOST_QUALITY = 100
+# What is said of a --range that is none.
+NO_SAMPLE_VALUE = "is not a sample value like 4000 or a percentile like 1%"
 
 
 class FileName(click.Path):
@@ -125,9 +127,6 @@ class SampleValue(click.ParamType):
         if not is_sample_value(value):
             self.fail(f"{value!r} {NO_SAMPLE_VALUE}", param, ctx)
         return value
-
-
-NO_SAMPLE_VALUE = "is not a sample value like 4000 or a percentile like 1%"
 
 
 def is_sample_value(value: str) -> bool:

@@ -63,7 +63,7 @@ class Stream:
     def problem(self) -> str:
         """What to say of :attr:`error`."""
         reason = "" if self.error is None else self.error.strerror
-        return f"{self._name}: cannot be written ({reason}); send it elsewhere, or say --quiet"
+        return f"{self._name}: cannot be written ({reason}); send it elsewhere"
 
     def _open(self) -> TextIO:
         if self._is_closed:
