@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
@@ -66,7 +67,8 @@ def test_another_range_is_another_run(run_cli, tmp_path, monkeypatch):
     np.save(source, _faint()[0])
     args = ("image", source, out, *QUICK, "--checkpoint", ckpt)
     with monkeypatch.context() as patch:
-        patch.setattr(Interrupt, "received", lambda self: True)  # as if Ctrl-C came at once
+        asked = itertools.chain([False], itertools.repeat(True))  # as if Ctrl-C came once the picture is read
+        patch.setattr(Interrupt, "received", lambda self: next(asked))
         run_cli(*args, "--range", 990, 1110)
     assert ckpt.exists()
     code, _, stderr = run_cli(*args, "--resume", "--range", 990, 1200)

@@ -26,8 +26,8 @@ from doprestore.matrix.verdict import SPARE
 # leaves 1e-20, a direction of two lines 1e-1.
 LONELY = 1e-6
 # A stranger has this share of far entries more than the typical column, and so many standard deviations of their number
-# (`tests/benchmarks/rpca_constants.py split.NAME --seeds 2` spoils none of 24 strange columns with 0 to 0.02 and 1 to 3, one with
-# 0.05 or 6; of wrong cells in a column of noise alone it finds 67 % with 0.01, 83 % with 0.02, all with 0.05).
+# (`tests/benchmarks/rpca_constants.py split.NAME --seeds 2` spoils none of 24 strange columns with 0 to 0.02 and 1 to 3, one
+# with 0.05 or 6; of wrong cells in a column of noise alone it finds 67 % with 0.01, 83 % with 0.02, all with 0.05).
 SOME_FAR, BY_CHANCE = 0.02, 3.0
 # From this share of equal entries on a column has no noise of its own.
 SAME = 0.5
