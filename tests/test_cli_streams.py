@@ -46,7 +46,7 @@ def _run(words: tuple[object, ...], folder, stdout: str = "stdout", stderr: str 
     return process.exitcode, told.read_text() if stderr == "stderr" else ""
 
 
-FULL = "doprestore: error: standard output: cannot be written (No space left on device); send it elsewhere, or say --quiet\n"
+FULL = "doprestore: error: standard output: cannot be written (No space left on device); send it elsewhere\n"
 GONE = FULL.replace("No space left on device", "Bad file descriptor")
 
 
