@@ -4,6 +4,7 @@
     python tests/benchmarks/paper.py FOLDER --data PICTURES --run    go on with the first run that is not finished, and
                                                                      so on to the last; several processes share them
     python tests/benchmarks/paper.py FOLDER --data PICTURES --fast   the fast preset on the same crops
+    python tests/benchmarks/paper.py FOLDER --data PICTURES --draw PLOTS    PLOTS/fig1b.png and others, of the curves alone
 
 --only F16-64 leaves all runs out but those of F16 at 64x64. PICTURES holds F16, Peppers, Baboon and kodim03.png. The
 runs are those of `doprestore reproduce all --scale small`; in the order here a first answer comes early. A curve is
@@ -23,11 +24,13 @@ from pathlib import Path
 
 import torch
 
+from doprestore.errors import InputError
 from doprestore.image.recovery import recover_image
 from doprestore.image.settings import image_settings
 from doprestore.io.tables import read_csv
 from doprestore.metrics import psnr
 from doprestore.reproduce import load
+from doprestore.reproduce.cells import draw as draw_figure
 from doprestore.reproduce.figure import Cell, Plan, Row
 from doprestore.reproduce.long_run import COLUMNS
 from doprestore.reproduce.originals import find_pictures, read_pictures
@@ -87,6 +90,18 @@ def rows(plan: Plan, cell: Cell, curve: list[list[float]]) -> list[Row]:
     return [cell | row for row in point_rows(curve, psnr(damage(clean, cell), clean))]
 
 
+def draw(plan: Plan, curves: Path, plots: Path) -> Iterator[str]:
+    """Plot the figures whose runs are all finished; what shows restored pictures needs `doprestore reproduce`."""
+    for name in ORDER:
+        cells = load(name).cells(plan)
+        own = {run_name(cell): points(curves / f"{run_name(cell)}.csv") for cell in cells}
+        if all(is_finished(cell, own[run_name(cell)]) for cell in cells):
+            found = [row for cell in cells for row in rows(plan, cell, own[run_name(cell)])]
+            with contextlib.suppress(InputError):
+                draw_figure(name, found, plan, load(name).verdict(found), plots)
+                yield str(plots / f"{name}.png")
+
+
 def chosen(plan: Plan, only: str) -> list[Cell]:
     """The cells of that picture and side; all of them for no words."""
     return [cell for cell in every_cell(plan) if only in ("", f"{cell['picture']}-{cell['side']}")]
@@ -137,6 +152,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--run", action="store_true")
     parser.add_argument("--fast", action="store_true")
+    parser.add_argument("--draw", type=Path, metavar="PLOTS")
     parser.add_argument("--only", default="", metavar="PICTURE-SIDE")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
@@ -144,7 +160,12 @@ def main() -> None:
     if args.run:
         run_all(plan, args.folder, args.only)
         return
-    for line in fast(plan, args.only) if args.fast else lines(plan, args.folder):
+    if args.draw:
+        args.draw.mkdir(parents=True, exist_ok=True)
+        said = draw(plan, args.folder, args.draw)
+    else:
+        said = fast(plan, args.only) if args.fast else lines(plan, args.folder)
+    for line in said:
         print(line, flush=True)
 
 
