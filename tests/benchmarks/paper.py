@@ -97,9 +97,11 @@ def draw(plan: Plan, curves: Path, plots: Path) -> Iterator[str]:
         own = {run_name(cell): points(curves / f"{run_name(cell)}.csv") for cell in cells}
         if all(is_finished(cell, own[run_name(cell)]) for cell in cells):
             found = [row for cell in cells for row in rows(plan, cell, own[run_name(cell)])]
-            with contextlib.suppress(InputError):
+            try:
                 draw_figure(name, found, plan, load(name).verdict(found), plots)
                 yield str(plots / f"{name}.png")
+            except InputError as error:
+                yield f"{name}: not drawn: {error}"
 
 
 def chosen(plan: Plan, only: str) -> list[Cell]:

@@ -55,7 +55,7 @@ def command(source: Path, output: Path, kind: str, amount: float, seed: int, mas
     picture = read_picture(source)
     check_format(output, picture)
     if mask_out is not None:
-        check_format(mask_out, Picture(np.zeros(picture.samples.shape, np.uint8)))
+        check_format(mask_out, Picture(np.broadcast_to(np.uint8(0), picture.samples.shape)))
     damaged, changed = corrupt(torch.from_numpy(picture.pixels), kind, amount, seed)
     write_picture(output, damaged.numpy(), like=picture)
     if mask_out is not None:

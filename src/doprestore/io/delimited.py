@@ -12,7 +12,7 @@ import math
 import re
 from array import array as packed
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import IO
 
 import numpy as np
@@ -116,11 +116,15 @@ class _Reader:
         self.words: list[int] = []
         self.first_word: dict[int, tuple[int, str]] = {}  # its line, and itself
         self.sample: list[list[str]] = []
+        self.below: list[list[str]] = []  # of the same, all but the first, before it is known to be a header
 
     def read(self) -> None:
         plain = self.dialect.decimal == "." and not self.told.missing
         fast = 0
-        for record in records(self.text, self.dialect.delimiter):
+        rows = records(self.text, self.dialect.delimiter)
+        first = list(islice(rows, SAMPLE))
+        self.below = [record.fields for record in first[1:] if record.fields]
+        for record in chain(first, rows):
             fields = record.fields
             if not fields or (self.rows == 0 and not self.headed and self._take_header(record)):
                 continue
@@ -146,15 +150,11 @@ class _Reader:
     def _take_header(self, record: Record) -> bool:
         """Whether this is a header; one in a comment before it is noted as well."""
         told = self.told.header
-        if self._is_header(record.fields) if told is None else told:
+        if is_header(record.fields, self.dialect.decimal, self.below) if told is None else told:
             self.header, self.headed = record.fields, True
         elif told is None:
             self.header = commented_header(record, self.dialect)
         return self.headed
-
-    def _is_header(self, fields: list[str]) -> bool:
-        below = [record.fields for record in islice(records(self.text, self.dialect.delimiter), 1, SAMPLE) if record.fields]
-        return is_header(fields, self.dialect.decimal, below)
 
     def _begin(self, columns: int, line: int) -> None:
         if self.header is not None and len(self.header) == columns - 1:

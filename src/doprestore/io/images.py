@@ -17,7 +17,7 @@ from doprestore.io.files import write_file
 from doprestore.io.kinds import DEVELOP, RAW, remedy, sniff
 from doprestore.io.picture import Picture, samples_like
 
-__all__ = ["Picture", "check_format", "copy_picture", "encode_picture", "picture_file", "read_picture", "write_picture"]
+__all__ = ["Picture", "check_format", "encode_picture", "picture_file", "read_picture", "write_picture"]
 
 # What can be read, for messages.
 KINDS = "PNG, JPEG, TIFF, WebP, BMP, PPM, NPY, FITS, AVIF or HEIF"
@@ -160,15 +160,6 @@ def encode_picture(
         return encode(array, source.metadata, _kind(path), quality, subsampling)
     except (OSError, ValueError) as error:
         raise OutputError(f"{path}: cannot be written in this format ({_reason(error)}); use .png or .tif") from error
-
-
-def copy_picture(source: Path | str, output: Path | str, like: Picture) -> bool:
-    """Write what :func:`picture_file` returns to ``output``, and return whether there is such a file. Raises
-    :class:`OutputError`."""
-    data = picture_file(source, output, like)
-    if data is not None:
-        write_file(Path(output), data)
-    return data is not None
 
 
 def picture_file(source: Path | str, output: Path | str, like: Picture) -> bytes | None:

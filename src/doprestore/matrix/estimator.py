@@ -13,8 +13,8 @@ from doprestore.matrix import narrow
 from doprestore.matrix.api import rpca
 from doprestore.matrix.data import checked_array
 from doprestore.matrix.lines import fit_lines, weighted_fit
+from doprestore.matrix.narrow_fit import search
 from doprestore.matrix.refit import AGREES
-from doprestore.matrix.weighted import PRICE
 
 if TYPE_CHECKING:
 
@@ -94,7 +94,7 @@ class RobustPCA(_Base):
         values = values.nan_to_num()
         found, _, near = fit_lines(values, basis, None if bool(known.all()) else known, noise=1.0)
         if len(basis) <= narrow.COLUMNS:
-            good = narrow.search(values.T, known.T, near.T, basis, PRICE)
+            good = search(values.T, known.T, near.T, basis, torch.ones_like(basis[:, 0]))
             found = weighted_fit(values, basis, (basis[:, :, None] * basis[:, None, :]).flatten(1), good.T.to(values))
         return found.T.numpy().astype(self.components_.dtype)
 

@@ -58,8 +58,8 @@ def noisy_support(noisy: NoisyFit | NarrowFit, data: Data) -> Evidence:
         across.append(good.sum(1))
         possible_across.append(seen.sum(1))
         down, possible_down = down + good.sum(0), possible_down + seen.sum(0)
-    lines = 1.0 - strangers.double().mean().item()
-    lines = 0.0 if lines < HALF or not shared_rank(noisy.u, noisy.v) else 1.0
+    # Nothing is claimed where all directions are of a single line each, or of most columns nothing is said.
+    lines = 1.0 if shared_rank(noisy.u, noisy.v) and strangers.double().mean().item() <= 1 - HALF else 0.0
     for counts, possible in ((torch.cat(across), torch.cat(possible_across)), (down, possible_down)):
         enough = counts - noisy.rank >= (SURPLUS * (possible - noisy.rank)).clamp_min(SPARE)
         undetermined = possible < noisy.rank + SPARE

@@ -92,13 +92,6 @@ def cheaper(z: Tensor, seen: Tensor, one: Tensor, other: Tensor, v: Tensor, nois
     return torch.where(((costs[1] < costs[0]) & (other.sum(1) > v.shape[1]))[:, None], other, one)
 
 
-def search(z: Tensor, seen: Tensor, start: Tensor, v: Tensor, price: float) -> Tensor:
-    """The better of :func:`fewest_outliers` and :func:`most_agreement`, in units of the noise."""
-    noise = torch.ones_like(v[:, 0])
-    few = fewest_outliers(z, seen, start & seen, v, noise, price) & seen
-    return cheaper(z, seen, few, most_agreement(z, seen, v, noise, price), v, noise, price)
-
-
 @cache
 def _sets(count: int, most: int) -> Tensor:
     """(sets, count) bool: the entries that stay, for all sets of up to ``most`` entries left out, as far as SETS goes."""

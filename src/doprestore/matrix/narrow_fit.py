@@ -124,7 +124,7 @@ class NarrowFit(WeightedFit):
             near = self.seen & ((self.z - self.u @ self.v.T).abs() <= math.sqrt(PRICE) * self.noise)
         weights = self._column_weights()
         self.v = torch.linalg.qr(self.v * weights[:, None])[0] / weights[:, None]
-        self.good = self._search(self.z, self.seen, near)
+        self.good = search(self.z, self.seen, near, self.v, self.noise)
         good = self.good.to(self.z)
         self.u, _ = _fit_rows(self.z, good, self.v, weights)
         far = ((self.z - self.u @ self.v.T).abs() / self.noise * good).amax(1)
@@ -155,18 +155,6 @@ class NarrowFit(WeightedFit):
     def _column_weights(self) -> Tensor:
         """1 / noise; but no column is much better than the typical one: it would be fitted alone, and then has no noise."""
         return 1 / self.noise.maximum(BETTER * self.noise.median())
-
-    def _search(self, z: Tensor, seen: Tensor, near: Tensor) -> Tensor:
-        """The good entries: by leaving out few; in rows that this does not explain, by what agrees with most others."""
-        good = narrow.fewest_outliers(z, seen, near, self.v, self.noise, PRICE) & seen
-        u, _ = _fit_rows(z, good.to(z), self.v, 1 / self.noise)
-        far = ((z - u @ self.v.T).abs() / self.noise * good).amax(1) > STRANGE
-        many = (seen & ~good).sum(1) >= max(2, (len(self.v) - self.rank) // 2)
-        hard = (far | many).nonzero()[:, 0]
-        if len(hard):
-            agreeing = narrow.most_agreement(z[hard], seen[hard], self.v, self.noise, PRICE)
-            good[hard] = narrow.cheaper(z[hard], seen[hard], good[hard], agreeing, self.v, self.noise, PRICE)
-        return good
 
     def _wide_noise(self) -> Tensor:
         """The noise of each column around the fit of the rows by least absolute deviations, to begin with."""
@@ -205,11 +193,29 @@ class NarrowFit(WeightedFit):
         for _, values, seen in self._blocks():
             z = torch.where(seen, values, 0)
             u, _ = _fit_rows(z, seen.to(z), self.v, weights)
-            good = self._search(z, seen, seen & ((z - u @ self.v.T).abs() <= FITTED * self.noise))
+            near = seen & ((z - u @ self.v.T).abs() <= FITTED * self.noise)
+            good = search(z, seen, near, self.v, self.noise)
             us.append(_fit_rows(z, good.to(z), self.v, weights)[0])
             goods.append(good)
         self.u, self.good, self.other = torch.cat(us), torch.cat(goods), {}
         self.done = True
+
+
+def search(z: Tensor, seen: Tensor, near: Tensor, v: Tensor, noise: Tensor) -> Tensor:
+    """The good entries of each row: by leaving out few; in rows that this does not explain, by what agrees with most others.
+
+    z, seen: (rows, columns), the data and where it is known. near: as ``start`` of :func:`narrow.fewest_outliers`. v: the
+    column factor (columns, rank). noise: (columns,).
+    """
+    good = narrow.fewest_outliers(z, seen, near, v, noise, PRICE) & seen
+    u, _ = _fit_rows(z, good.to(z), v, 1 / noise)
+    far = ((z - u @ v.T).abs() / noise * good).amax(1) > STRANGE
+    many = (seen & ~good).sum(1) >= max(2, (len(v) - v.shape[1]) // 2)
+    hard = (far | many).nonzero()[:, 0]
+    if len(hard):
+        agreeing = narrow.most_agreement(z[hard], seen[hard], v, noise, PRICE)
+        good[hard] = narrow.cheaper(z[hard], seen[hard], good[hard], agreeing, v, noise, PRICE)
+    return good
 
 
 def _fit_rows(z: Tensor, good: Tensor, v: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

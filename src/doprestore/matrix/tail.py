@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 
@@ -70,7 +70,7 @@ def threshold(law: Law, large: np.ndarray, total: int) -> tuple[float, float]:
     return at, float(law.beyond(np.array([at]))[0] * total) if at < math.inf else 0.0
 
 
-@cache
+@lru_cache(maxsize=32)
 def _table(degrees: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sizes, the probability of larger ones, and the log density of |t| there."""
     x = np.concatenate([np.linspace(0, 10, 4001), np.logspace(1, 6, 4001)[1:]])
