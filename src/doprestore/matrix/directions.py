@@ -40,8 +40,8 @@ ROUNDS, FALLS = 27, 0.5
 # largest one. Of a vector of a generic space a tenth are.
 HALFWAY, FEW, SMALL = 12, 0.3, 0.05
 # A fit that is left when a direction is taken out is known no better than by so many times the tolerance: the lines that the
-# direction spoils are themselves fitted to few entries. With 1 a wrong `exact` was claimed (test_matrix_tables.py); 10 to 1000
-# are alike there and by `tests/benchmarks/rpca_constants.py directions.LOOSE --seeds 1`.
+# direction spoils are themselves fitted to few entries. With 1 a wrong `exact` was claimed (test_matrix_tables.py); 10 to
+# 1000 are alike there and by `tests/benchmarks/rpca_constants.py directions.LOOSE --seeds 1`.
 LOOSE = 100
 # An entry of a vector of the space counts as 0 below this share of the largest one.
 ZERO = {torch.float32: 1e-3, torch.float64: 1e-6}
